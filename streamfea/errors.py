@@ -1,0 +1,40 @@
+"""Every exception of streamfea, in one tree.
+
+What a handler raises on purpose (`Reject`, `Retry`) tells what shall become of its record. Everything
+else here is for the person at the terminal: the message is one sentence that names the thing and the remedy.
+"""
+
+from datetime import timedelta
+
+from streamfea.durations import parse_duration
+
+
+class StreamfeaError(Exception):
+    """Something failed and the message says what to do; the command exits with 1."""
+
+
+class ConfigurationError(StreamfeaError):
+    """The configuration cannot work, whatever is tried again; the command exits with 2."""
+
+
+class Reject(Exception):  # noqa: N818 - an instruction to streamfea, read as one: `raise Reject("no such sensor")`
+    """Raised by a handler: this record can never succeed. It goes to the dead letters at once."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Retry(Exception):  # noqa: N818 - as above
+    """Raised by a handler: not now, try this record again after `delay`.
+
+    Each try counts as a delivery, so a record whose time never comes ends in the dead letters after
+    `max_deliveries`.
+
+    `delay` is a duration such as `500ms`, `30s`, `5m`, `7d`, or a `timedelta`. Raises `ValueError` when it is not.
+    """
+
+    def __init__(self, reason: str, delay: str | timedelta = "30s") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.delay = parse_duration(delay)
