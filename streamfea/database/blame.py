@@ -1,0 +1,58 @@
+"""Which records to look at first when a flush has failed.
+
+PostgreSQL names the constraint and often the values that broke it, never our record. Comparing these with what the
+records added gives suspects. Suspicion only saves time: what a record is guilty of is decided by running it alone.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+from sqlalchemy import Column, inspect
+from sqlalchemy.exc import DBAPIError
+
+# PostgreSQL's detail for unique and foreign-key violations: Key (a, b)=(1, x) already exists.
+_KEY_DETAIL = re.compile(r"Key \((?P<columns>.+?)\)=\((?P<values>.*)\) ", re.DOTALL)
+
+
+def suspects(error: BaseException, added: Iterable[tuple[str, object]]) -> set[str]:
+    """Return the ids of the entries whose objects fit `error`; empty when nothing points at anyone.
+
+    `added` are the objects that were to be written, each with its entry's id.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.errors.NotNullViolation):
+        return {entry_id for entry_id, one in added if _lacks_a_value(one)}
+    if not isinstance(cause, psycopg.IntegrityError):
+        return set()
+    match = _KEY_DETAIL.match(cause.diag.message_detail or "")
+    if match is None:
+        return set()
+    columns = match["columns"].split(", ")
+    return {one_id for one_id, one in added if _values(one, cause.diag.table_name, columns) == match["values"]}
+
+
+def _lacks_a_value(added: object) -> bool:
+    """Tell whether a column that must have a value has none; foreign keys may still get theirs from a relationship."""
+    return any(
+        not column.nullable
+        and not column.primary_key
+        and not column.foreign_keys
+        and column.default is None
+        and column.server_default is None
+        and _value(added, column) is None
+        for column in inspect(added, raiseerr=True).mapper.local_table.columns
+    )
+
+
+def _values(added: object, table_name: str | None, columns: list[str]) -> str | None:
+    table = inspect(added, raiseerr=True).mapper.local_table
+    if table.name != table_name or any(name not in table.columns for name in columns):
+        return None
+    return ", ".join(str(_value(added, table.columns[name])) for name in columns)
+
+
+def _value(added: object, column: Column[Any]) -> Any:
+    state = inspect(added, raiseerr=True)
+    return state.dict.get(state.mapper.get_property_by_column(column).key)

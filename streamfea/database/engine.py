@@ -1,0 +1,38 @@
+"""From a URL to an engine whose connections notice a dead server."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, make_url
+
+from streamfea.embedded import ensure_postgresql
+from streamfea.settings import DatabaseSettings
+
+_EMBEDDED = "embedded:"
+
+# libpq parameters (PostgreSQL manual, "Database Connection Control Functions"), seconds but for tcp_user_timeout (milliseconds):
+# a server that vanished without closing its connections is noticed within half a minute instead of hours.
+_CONNECT_ARGS = {
+    "application_name": "streamfea",
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def open_database(settings: DatabaseSettings) -> Engine:
+    """Return an engine for `settings`; no connection is opened yet.
+
+    An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be.
+    """
+    if settings.url.startswith(_EMBEDDED):
+        address = ensure_postgresql(Path(settings.url.removeprefix(_EMBEDDED)))
+    else:
+        address = settings.url
+    url = make_url(address)
+    if settings.password is not None:
+        url = url.set(password=settings.password.get_secret_value())
+    arguments: dict[str, Any] = {**_CONNECT_ARGS, **settings.connect_args}
+    return create_engine(url, connect_args=arguments, pool_size=1, max_overflow=4, hide_parameters=True)

@@ -1,0 +1,267 @@
+"""The session that handlers get, which many records share without noticing.
+
+A transaction commits the work of a whole batch, yet every record must see, and suffer, what it would with a transaction of
+its own. So the session keeps account of what the record at hand has done: has it sent SQL, which objects has it added, is the
+transaction still the one that was opened. `streamfea.work.batch` decides from these what may be kept.
+"""
+
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, event, inspect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
+
+from streamfea.entry import Entry
+
+__all__ = ["DbSession", "OwnTransactionRequired", "TransactionAborted", "open_sessions"]
+
+
+def open_sessions(engine: Engine) -> "sessionmaker[DbSession]":
+    """Return a factory of sessions on `engine`, which notice whatever is done to their connection."""
+    event.listen(engine, "before_cursor_execute", _note_statement)
+    event.listen(engine, "commit", _note_commit)
+    event.listen(engine, "rollback", _note_rollback)
+    event.listen(engine, "savepoint", _note_savepoint)
+    return sessionmaker(engine, class_=DbSession)
+
+
+class OwnTransactionRequired(BaseException):
+    """Stops a handler that wants to end the transaction, or leave it, while others' writes are in it.
+
+    Not an `Exception`, so that a handler's `except Exception` does not hide it.
+    """
+
+
+class TransactionAborted(Exception):  # noqa: N818 - it says what happened, as psycopg's InFailedSqlTransaction does
+    """The handler returned as if all were well, but an SQL error that it swallowed had aborted the transaction."""
+
+
+class DbSession(Session):
+    """A SQLAlchemy session; `entry` is the stream entry whose record is being processed.
+
+    Use it as any other session: what `process()` adds is committed when it returns, and rolled back when it raises.
+    Queries see what the records before have written, as if each had been committed.
+    """
+
+    entry: Entry
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shared: SessionTransaction | None = None
+        self._in_record = False
+        self._touched = False
+        self._spoiled = False
+        self._left = False
+        self._unwritten: list[tuple[str, object]] = []
+        self._added: list[object] = []
+        self._connection: Connection | None = None
+
+    # What streamfea.work.batch asks
+
+    def share(self) -> None:
+        """Open the transaction that several records will share."""
+        self._shared = self.begin()
+
+    def begin_record(self, entry: Entry) -> None:
+        """Start `entry`'s record with nothing in the identity map, as in a session of its own.
+
+        Raises what the flush raises when the earlier records left changes of loaded objects behind.
+        """
+        if self._shared is not None and (len(self.identity_map) or self.deleted):
+            self.flush()
+            self.expunge_all()
+            self._unwritten.clear()
+        self.entry = entry
+        self.autoflush = True
+        self._touched = self._spoiled = self._left = False
+        self._in_record = True
+
+    def end_record(self) -> None:
+        """The record's code has run; what is called from now on is streamfea's own doing."""
+        self._in_record = False
+
+    def keep_record(self) -> None:
+        """Leave what the record added in the session, to be written with the others'."""
+        self._unwritten.extend((self.entry.id, added) for added in self._added)
+        self._added.clear()
+
+    def forget_record(self) -> bool:
+        """Take what the record added out of the session again; return whether that undoes the record entirely.
+
+        It does when the record sent no SQL, changed no loaded object and added none that a relationship could tie
+        to an object of another record.
+        """
+        added = list(self._added)
+        self._added.clear()
+        tied = any(inspect(one).mapper.relationships for one in added)
+        if tied or self._touched or self._left or not self.intact or self.dirty or self.deleted:
+            return False
+        for one in added:
+            if one in self:
+                self.expunge(one)
+        return True
+
+    @property
+    def wants_own_transaction(self) -> bool:
+        """Whether the record tried to end or leave the shared transaction, even if it hid that it was stopped."""
+        return self._left
+
+    @property
+    def intact(self) -> bool:
+        """Whether the shared transaction is still open, whole, and not waiting for a rollback."""
+        if self._spoiled or self.get_transaction() is not self._shared or not self.is_active:
+            return False
+        return not self._touched or (not self.in_nested_transaction() and not self.aborted)
+
+    @property
+    def aborted(self) -> bool:
+        """Whether PostgreSQL has given the transaction up after an SQL error: its COMMIT would silently roll back."""
+        if not self.in_transaction():
+            return False
+        try:
+            driver: Any = super().connection().connection.dbapi_connection
+        except SQLAlchemyError:
+            return True
+        return driver.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection broke, even if the handler hid the error."""
+        return self._connection is not None and self._connection.invalidated
+
+    @property
+    def unwritten(self) -> list[tuple[str, object]]:
+        """The new objects that no flush has written yet, each with the id of the entry whose record added it."""
+        return self._unwritten
+
+    # What a handler may call, and what others' writes in the same transaction must be spared
+
+    def commit(self) -> None:
+        """Commit; the record gets a transaction of its own for it."""
+        self._require_own_transaction()
+        super().commit()
+
+    def rollback(self) -> None:
+        """Roll back what this record did; it gets a transaction of its own for it."""
+        self._require_own_transaction()
+        super().rollback()
+
+    def begin(self, nested: bool = False) -> SessionTransaction:
+        """Begin a transaction, which the record then has for itself, or a savepoint."""
+        if not nested:
+            self._require_own_transaction()
+            return super().begin()
+        if self._in_record and self._shared is not None:
+            # Left to itself, rolling back to the savepoint would take others' objects along.
+            self._flush_for_savepoint()
+        return super().begin(nested=True)
+
+    def close(self) -> None:
+        """Release everything in the session; the record gets a session of its own for it."""
+        self._require_own_transaction()
+        super().close()
+
+    def reset(self) -> None:
+        """Release everything in the session; the record gets a session of its own for it."""
+        self._require_own_transaction()
+        super().reset()
+
+    def invalidate(self) -> None:
+        """Close the session and its connections; the record gets a session of its own for it."""
+        self._require_own_transaction()
+        super().invalidate()
+
+    def expunge_all(self) -> None:
+        """Remove every object from the session; the record gets a session of its own for it."""
+        self._require_own_transaction()
+        super().expunge_all()
+
+    def prepare(self) -> None:
+        """Prepare a two-phase commit; the record gets a transaction of its own for it."""
+        self._require_own_transaction()
+        super().prepare()
+
+    def flush(self, objects: Any = None) -> None:
+        """Write all changes to the database; earlier records' objects then leave the session, as committed ones would."""
+        self._touched = True
+        super().flush(objects)
+        if self._in_record and self._shared is not None:
+            self._release_written()
+
+    def connection(self, *args: Any, **kwargs: Any) -> Connection:
+        """Return the transaction's connection."""
+        self._touched = True
+        return super().connection(*args, **kwargs)
+
+    # Inside
+
+    def _require_own_transaction(self) -> None:
+        if self._in_record and self._shared is not None:
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        self._left = True
+        raise OwnTransactionRequired
+
+    def _flush_for_savepoint(self) -> None:
+        try:
+            self.flush()
+        except Exception:
+            self._spoiled = True
+            raise
+
+    def _release_written(self) -> None:
+        """Let go of what earlier records added and this flush wrote: a query must load it afresh, as after a commit."""
+        remaining = []
+        for entry_id, added in self._unwritten:
+            state = inspect(added)
+            if state.persistent:
+                self.expunge(added)
+            elif state.pending:
+                remaining.append((entry_id, added))
+        self._unwritten = remaining
+
+
+# The session whose transaction runs on a connection
+_sessions: "WeakKeyDictionary[Connection, DbSession]" = WeakKeyDictionary()
+
+
+@event.listens_for(DbSession, "transient_to_pending")
+def _note_added(session: Session, added: object) -> None:
+    if isinstance(session, DbSession) and session._in_record:
+        session._added.append(added)
+
+
+@event.listens_for(DbSession, "after_begin")
+def _note_connection(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    if isinstance(session, DbSession):
+        _sessions[connection] = session
+        session._connection = connection
+
+
+def _note_statement(connection: Connection, *_: Any) -> None:
+    session = _sessions.get(connection)
+    if session is not None:
+        session._touched = True
+
+
+def _note_commit(connection: Connection) -> None:
+    """Stop a handler that commits by the connection, behind its session's back."""
+    session = _sessions.get(connection)
+    if session is not None:
+        session._require_own_transaction()
+
+
+def _note_rollback(connection: Connection) -> None:
+    session = _sessions.get(connection)
+    if session is not None:
+        session._spoiled = True
+
+
+def _note_savepoint(connection: Connection, _name: str) -> None:
+    """Stop a handler that sets a savepoint by the connection, to which others' unwritten work could be rolled back."""
+    session = _sessions.get(connection)
+    if session is not None and session._unwritten:
+        session._require_own_transaction()

@@ -1,0 +1,231 @@
+"""One consumer's view of its group: read, acknowledge, claim, postpone, bury, hand over, leave."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from streamfea.durations import to_ms
+from streamfea.entry import Entry
+from streamfea.settings import Queue
+from streamfea.streams.faults import group_is_gone
+from streamfea.streams.keys import dead_letters_key, errors_key
+from streamfea.streams.lasterror import LastError
+from streamfea.streams.scripts import Scripts
+
+__all__ = ["Claimed", "Group"]
+
+log = structlog.get_logger(__name__)
+
+_START = "0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An entry taken over from another consumer or from an earlier try, not counted as delivered yet."""
+
+    id: str
+    deliveries: int
+    last_error: LastError | None
+
+
+class Group:
+    """The consumer `consumer` of a queue's consumer group.
+
+    Every method raises what redis-py raises when the server is away; `NOGROUP` is answered by creating the group
+    again where the method says so.
+    """
+
+    def __init__(self, client: Redis, queue: Queue, consumer: str) -> None:
+        self.queue = queue
+        self.consumer = consumer
+        self._client = client
+        self._scripts = Scripts(client)
+        self._stream = queue.stream
+        self._dead = dead_letters_key(queue.stream, queue.group)
+        self._errors = errors_key(queue.stream, queue.group)
+        self._claim_idle_ms = to_ms(queue.claim_idle)
+        self._cursor = _START
+
+    def create(self) -> bool:
+        """Create the group at the stream's beginning, and the stream if need be; return whether that was needed.
+
+        At the beginning, because a group that starts at the end loses what waits already.
+        """
+        try:
+            self._client.xgroup_create(self._stream, self.queue.group, id="0", mkstream=True)
+        except ResponseError as error:
+            if str(error).startswith("BUSYGROUP"):
+                return False
+            raise
+        # They belong to entries of the group that was here before; the new one delivers those afresh.
+        self._client.delete(self._errors)
+        return True
+
+    def read(self, count: int, block: timedelta | None) -> list[Entry]:
+        """Return up to `count` new entries, waiting up to `block` for the first; None does not wait.
+
+        Creates the group when it, or its stream, is gone.
+        """
+        block_ms = None if block is None else max(1, to_ms(block))
+        try:
+            reply = self._client.xreadgroup(
+                self.queue.group, self.consumer, {self._stream: ">"}, count=count, block=block_ms
+            )
+        except ResponseError as error:
+            if not group_is_gone(error):
+                raise
+            self._create_again()
+            return []
+        return [self._entry(entry_id, fields) for _, entries in reply or () for entry_id, fields in entries]
+
+    def acknowledge(self, entry_ids: Sequence[str]) -> None:
+        """Acknowledge entries that were delivered for the first time."""
+        self._client.xack(self._stream, self.queue.group, *entry_ids)
+
+    def acknowledge_retried(self, entry_ids: Sequence[str]) -> None:
+        """Acknowledge entries that may have a last error, and drop that with them."""
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.xack(self._stream, self.queue.group, *entry_ids)
+            pipeline.hdel(self._errors, *entry_ids)
+            pipeline.execute()
+
+    def claim(self, count: int) -> list[Claimed]:
+        """Take over up to `count` entries that are due: of consumers that are dead, or for another try.
+
+        Goes on where the last call stopped, so that a long list of entries that are not due is walked through once.
+        """
+        arguments = [self.queue.group, self.consumer, self._claim_idle_ms, self._cursor, count]
+        try:
+            cursor, claimed = self._scripts.run("claim", [self._stream, self._errors], arguments)
+        except ResponseError as error:
+            if not group_is_gone(error):
+                raise
+            self._create_again()
+            return []
+        self._cursor = cursor.decode()
+        return [_claimed(reply) for reply in claimed]
+
+    @property
+    def claim_finished(self) -> bool:
+        """Whether the last `claim` has reached the end of what is pending."""
+        return self._cursor == _START
+
+    def take_over(self, dead_consumer: str, count: int) -> list[Claimed]:
+        """Take over what a consumer that is known to be dead has left."""
+        arguments = [self.queue.group, self.consumer, dead_consumer, count]
+        try:
+            reply = self._scripts.run("take_over", [self._stream, self._errors], arguments)
+        except ResponseError as error:
+            if not group_is_gone(error):
+                raise
+            return []
+        return [_claimed(one) for one in reply]
+
+    def deliver_alone(self, claimed: Claimed) -> Entry | None:
+        """Count a delivery of a claimed entry and return it; None when it is deleted or not ours any more."""
+        note = (claimed.last_error or LastError()).running_alone(self.consumer).to_json()
+        arguments = [self.queue.group, self.consumer, claimed.id, note]
+        try:
+            reply = self._scripts.run("deliver_alone", [self._stream, self._errors], arguments)
+        except ResponseError as error:
+            if not group_is_gone(error):
+                raise
+            return None
+        if reply is None or len(reply) == 1:
+            return None
+        deliveries, flat = reply
+        return self._entry(claimed.id.encode(), dict(zip(flat[::2], flat[1::2], strict=True)), deliveries)
+
+    def postpone(self, entry_id: str, last_error: LastError) -> bool:
+        """Keep an entry's last error and have it claimed when that is due; return whether it was still ours."""
+        wait_ms = max(0, last_error.due_ms - self.now_ms())
+        idle_ms = max(0, self._claim_idle_ms - wait_ms)
+        arguments = [self.queue.group, self.consumer, entry_id, idle_ms, last_error.to_json()]
+        return self._run_unless_gone("postpone", [self._stream, self._errors], arguments)
+
+    def bury(self, entry: Entry, provenance: Mapping[str, str | int]) -> bool:
+        """Move an entry, all its fields and where it comes from to the dead letters; return whether it was still ours."""
+        origin = [part for name, value in provenance.items() for part in (f"streamfea-{name}", value)]
+        fields = [part for pair in entry.fields.items() for part in pair]
+        arguments = [self.queue.group, self.consumer, entry.id, len(origin), *origin, *fields]
+        return self._run_unless_gone("bury", [self._stream, self._dead, self._errors], arguments)
+
+    def hand_over(self, held: Iterable[Claimed]) -> None:
+        """Make entries available to the others at once, with the counts of deliveries and last errors that are given."""
+        arguments: list[Any] = [self.queue.group, self.consumer, self._claim_idle_ms]
+        for one in held:
+            arguments += [one.id, one.deliveries, one.last_error.to_json() if one.last_error else ""]
+        self._run_unless_gone("hand_over", [self._stream, self._errors], arguments)
+
+    def renew(self, entry_ids: Iterable[str]) -> int:
+        """Keep entries from being claimed by others; return how many are still ours."""
+        arguments = [self.queue.group, self.consumer, *entry_ids]
+        return self._run_unless_gone("renew", [self._stream], arguments)
+
+    def unseen(self, held: Container[str], count: int) -> list[Claimed]:
+        """Return up to `count` entries that the server delivered to this consumer in replies that never arrived.
+
+        `held` are those that did arrive; those that wait for a retry have a last error.
+        """
+        try:
+            pending = self._client.xpending_range(self._stream, self.queue.group, "-", "+", count, self.consumer)
+        except ResponseError as error:
+            if not group_is_gone(error):
+                raise
+            return []
+        strange = {one["message_id"].decode(): one["times_delivered"] for one in pending}
+        strange = {entry_id: times for entry_id, times in strange.items() if entry_id not in held}
+        errors = self._client.hmget(self._errors, list(strange)) if strange else []
+        return [Claimed(one, times, None) for (one, times), error in zip(strange.items(), errors, strict=True) if not error]
+
+    def is_drained(self) -> bool:
+        """Tell whether nothing of the group is new, pending or waiting for a retry."""
+        try:
+            if self._client.xpending(self._stream, self.queue.group)["pending"]:
+                return False
+            groups = self._client.xinfo_groups(self._stream)
+        except ResponseError as error:
+            if not group_is_gone(error) and "no such key" not in str(error):
+                raise
+            return True
+        last = next((one["last-delivered-id"].decode() for one in groups if one["name"].decode() == self.queue.group), "0")
+        return not self._client.xrange(self._stream, f"({last}", "+", count=1)
+
+    def leave(self) -> bool:
+        """Remove this consumer from the group unless something is pending for it; return whether it is gone."""
+        return self.forget(self.consumer)
+
+    def forget(self, consumer: str) -> bool:
+        """Remove `consumer` from the group unless something is pending for it; return whether it is gone."""
+        return self._run_unless_gone("forget_consumer", [self._stream], [self.queue.group, consumer])
+
+    def now_ms(self) -> int:
+        """Return milliseconds since the epoch on the server's clock, the one that all consumers share."""
+        seconds, microseconds = self._client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def _run_unless_gone(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
+        """Return the script's reply; 0 when the group is gone, and with it whatever was pending."""
+        try:
+            return self._scripts.run(name, keys, arguments)
+        except ResponseError as error:
+            if not group_is_gone(error):
+                raise
+            return 0
+
+    def _create_again(self) -> None:
+        if self.create():
+            log.warning("the group was gone and is created again", stream=self._stream, group=self.queue.group)
+
+    def _entry(self, entry_id: bytes, fields: Mapping[bytes, bytes] | None, deliveries: int = 1) -> Entry:
+        return Entry(self.queue.name, self._stream, entry_id.decode(), fields or {}, deliveries)
+
+
+def _claimed(reply: Sequence[Any]) -> Claimed:
+    entry_id, deliveries, last_error = reply
+    return Claimed(entry_id.decode(), deliveries, LastError.from_json(last_error))

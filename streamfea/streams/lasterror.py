@@ -1,0 +1,45 @@
+"""What the errors hash remembers of an entry that is being retried."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """Why an entry's last run failed and when the next one is due.
+
+    `due_ms` and `failed_at_ms` are milliseconds since the epoch on Redis' clock. `alone` names the consumer in which the
+    entry runs alone right now: where it still stands after that consumer has died, this entry was its death.
+    """
+
+    type: str = ""
+    error: str = ""
+    traceback: str = ""
+    failed_at_ms: int = 0
+    due_ms: int = 0
+    alone: str = ""
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> "Self | None":
+        """Return what `text` holds, or None when it is empty."""
+        return cls(**json.loads(text)) if text else None
+
+    def to_json(self) -> str:
+        """Return JSON without the empty members, which the Lua scripts rely on for `alone`."""
+        members = {name: value for name, value in asdict(self).items() if value or name == "due_ms"}
+        return json.dumps(members, ensure_ascii=False)
+
+    def running_alone(self, consumer: str) -> Self:
+        """Return the same with the note that the entry runs alone in `consumer`."""
+        return replace(self, alone=consumer, due_ms=0)
+
+    def due(self, *, failed_at_ms: int, due_ms: int) -> Self:
+        """Return the same with the times of the failure and of the next try."""
+        return replace(self, failed_at_ms=failed_at_ms, due_ms=due_ms)
+
+    @property
+    def summary(self) -> str:
+        """The error in one line."""
+        first, _, _ = self.error.partition("\n")
+        return f"{self.type}: {first}" if first else self.type

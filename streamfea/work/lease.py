@@ -1,0 +1,64 @@
+"""Keeps what a slow batch holds from being claimed by others."""
+
+import threading
+from collections.abc import Iterable
+
+import structlog
+from redis.exceptions import RedisError
+
+from streamfea.streams.group import Group
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """A thread beside the worker's loop that renews the entries it holds, three times in every `claim_idle`.
+
+    A worker that is slow but alive thus keeps its entries. One whose process is stopped, or that holds the
+    interpreter's lock for longer, does not, and must not: nobody could tell it from a dead one.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._every = group.queue.claim_idle.total_seconds() / 3
+        self._held: set[str] = set()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Start renewing."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop renewing, and wait for a renewal under way."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def hold(self, entry_ids: Iterable[str]) -> None:
+        """Renew these from now on."""
+        with self._lock:
+            self._held.update(entry_ids)
+
+    def drop(self, entry_ids: Iterable[str]) -> None:
+        """Renew these no more: they are settled, or given away."""
+        with self._lock:
+            self._held.difference_update(entry_ids)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._every):
+            # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a retry.
+            with self._lock:
+                if self._held:
+                    self._renew()
+
+    def _renew(self) -> None:
+        try:
+            renewed = self._group.renew(self._held)
+        except RedisError as error:
+            # The loop meets the same error and waits for the server; until then nobody else can claim either.
+            log.debug("could not renew", reason=str(error))
+            return
+        if renewed < len(self._held):
+            log.warning("others have claimed entries that this worker was too slow to keep", entries=len(self._held) - renewed)

@@ -1,0 +1,70 @@
+"""Waiting for a server that is away, without a word more than needed."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
+
+from streamfea.work.stopping import StopSignal
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+# Short enough that work goes on within seconds of a server's return, long enough not to hammer one that is starting.
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+class Interrupted(Exception):  # noqa: N818 - it says what happened to the wait, it is no error
+    """The worker was asked to stop while it waited."""
+
+
+class Patience:
+    """Calls again what an outage of `server` made fail, until it succeeds or the worker is to stop.
+
+    One log line says what is waited for, and one that it is over, however many attempts lie between.
+    """
+
+    def __init__(self, server: str, is_outage: Callable[[BaseException], bool], stop: StopSignal) -> None:
+        self._server = server
+        self._stop = stop
+        self._since: float | None = None
+        self.outages = 0
+        self._retrying = Retrying(
+            retry=retry_if_exception(is_outage),
+            wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_SECONDS),
+            sleep=stop.wait,
+            stop=lambda _: stop.is_set(),
+            before_sleep=self._note_outage,
+        )
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Return what `function` returns, however long the server is away.
+
+        Raises `Interrupted` when the worker is to stop before that; whatever is no outage is raised as it is.
+        """
+        try:
+            result = self._retrying(function)
+        except RetryError as error:
+            raise Interrupted(f"stopped while waiting for {self._server}") from error
+        self._note_recovery()
+        return result
+
+    def _note_outage(self, state: RetryCallState) -> None:
+        if self._since is None and state.outcome is not None:
+            self._since = time.monotonic()
+            self.outages += 1
+            log.warning(f"waiting for {self._server}", reason=_first_line(state.outcome.exception()))
+
+    def _note_recovery(self) -> None:
+        if self._since is not None:
+            log.info(f"{self._server} is back", after_seconds=round(time.monotonic() - self._since, 1))
+            self._since = None
+
+
+def _first_line(error: BaseException | None) -> str:
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__

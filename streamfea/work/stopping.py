@@ -1,0 +1,37 @@
+"""How a process is told to finish."""
+
+import os
+import select
+
+
+class StopSignal:
+    """Set once, by a signal handler or another thread; waits end early when it is.
+
+    Looks like a `threading.Event`, whose lock a signal handler must not take: the very wait that the signal
+    interrupts may hold it.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._reader, self._writer = os.pipe()
+
+    def set(self) -> None:
+        """Ask to finish; safe in a signal handler."""
+        if not self._set:
+            self._set = True
+            os.write(self._writer, b"\0")
+
+    def is_set(self) -> bool:
+        """Tell whether finishing was asked for."""
+        return self._set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait up to `timeout` seconds, less when it is set; return whether it is."""
+        if not self._set:
+            select.select([self._reader], [], [], timeout)
+        return self._set
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        os.close(self._reader)
+        os.close(self._writer)

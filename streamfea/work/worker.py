@@ -1,0 +1,248 @@
+"""The loop of one consumer: claim what is due, read what is new, run it, settle it."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.orm import sessionmaker
+
+from streamfea.database.session import DbSession
+from streamfea.entry import Entry
+from streamfea.handlers import Handler
+from streamfea.streams.faults import is_outage
+from streamfea.streams.group import Claimed, Group
+from streamfea.work.batch import GroupCommit, Watch
+from streamfea.work.lease import Lease
+from streamfea.work.pace import Pace
+from streamfea.work.patience import Interrupted, Patience
+from streamfea.work.policy import Outcome
+from streamfea.work.settle import Reason, Settlement
+from streamfea.work.stopping import StopSignal
+
+__all__ = ["Predecessor", "Worker"]
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_LOOK_FOR_DUE_EVERY = timedelta(seconds=1)
+_UNTIL_EMPTY_BLOCK = timedelta(milliseconds=100)
+_CLAIM_AT_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """The worker process that this one replaces: its consumer name, and how it died."""
+
+    consumer: str
+    reason: Reason
+    how: str
+
+
+class Worker:
+    """Consumes one queue until `stop` is set or, with `until_empty`, until nothing is left to do.
+
+    What is new runs together, in group commits. What was delivered before runs alone: it may be what killed its worker.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        group: Group,
+        sessions: "sessionmaker[DbSession]",
+        stop: StopSignal,
+        *,
+        until_empty: bool = False,
+        predecessor: Predecessor | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        queue = handler.queue
+        self._queue = queue
+        self._group = group
+        self._stop = stop
+        self._until_empty = until_empty
+        self._predecessor = predecessor
+        self._redis = Patience("Redis", is_outage, stop)
+        self._settlement = Settlement(group)
+        self._lease = Lease(group)
+        self._holding: dict[str, Claimed] = {}
+        self._pace = Pace(queue.commit_interval, queue.batch_size)
+        self._look_for_due_at = 0.0
+        self._done = 0
+        self._batch = GroupCommit(
+            sessions,
+            lambda session, entry: handler.process(session, record_of(entry, queue.field)),
+            batch_size=queue.batch_size,
+            commit_interval_seconds=queue.commit_interval.total_seconds(),
+            stop=stop,
+            watch=watch,
+        )
+
+    def run(self) -> None:
+        """Work until told to stop, then give back what was not started and leave the group."""
+        started = time.monotonic()
+        self._lease.start()
+        try:
+            self._redis.call(self._group.create)
+            log.info("consuming", queue=self._queue.name, stream=self._queue.stream, consumer=self._group.consumer)
+            self._succeed()
+            while not self._stop.is_set():
+                worked = self._work_on_what_is_due() | self._work_on_what_is_new()
+                if self._until_empty and not worked and self._redis.call(self._group.is_drained):
+                    break
+        except Interrupted:
+            pass
+        finally:
+            self._lease.end()
+        self._leave()
+        log.info("stopped", queue=self._queue.name, committed=self._done, seconds=round(time.monotonic() - started, 1))
+
+    def _succeed(self) -> None:
+        """Take over what the worker that this one replaces has left, without waiting for `claim_idle`."""
+        dead = self._predecessor
+        if dead is None:
+            return
+        while not self._stop.is_set():
+            claimed = self._redis.call(lambda: self._group.take_over(dead.consumer, _CLAIM_AT_MOST))
+            if not claimed:
+                break
+            self._run_alone(claimed, dead)
+        self._redis.call(lambda: self._group.forget(dead.consumer))
+
+    def _work_on_what_is_due(self) -> bool:
+        if time.monotonic() < self._look_for_due_at:
+            return False
+        claimed = self._redis.call(lambda: self._group.claim(min(_CLAIM_AT_MOST, self._pace.count)))
+        if self._group.claim_finished:
+            every = min(_LOOK_FOR_DUE_EVERY, self._queue.backoff, self._queue.claim_idle)
+            self._look_for_due_at = time.monotonic() + every.total_seconds()
+        self._run_alone(claimed, None)
+        return bool(claimed) or not self._group.claim_finished
+
+    def _run_alone(self, claimed: Sequence[Claimed], dead: Predecessor | None) -> None:
+        """Run claimed entries one by one; those in whose own run a process died wait, or are buried, instead."""
+        self._hold(claimed)
+        for one in claimed:
+            if self._stop.is_set():
+                return
+            if one.last_error is not None and one.last_error.alone:
+                self._settle_death(one, dead)
+                continue
+            entry = self._redis.call(lambda one=one: self._group.deliver_alone(one))  # type: ignore[misc]  # bound at once
+            if entry is None:
+                self._release([one.id])
+                continue
+            for ready in self._without_missing_records([entry]):
+                self._run([ready], alone=True)
+
+    def _settle_death(self, claimed: Claimed, dead: Predecessor | None) -> None:
+        reason: Reason = dead.reason if dead else "crashed"
+        how = dead.how if dead else "it was killed or lost"
+        self._release([claimed.id])
+        self._redis.call(lambda: self._settlement.settle_death(claimed, reason, how))
+
+    def _work_on_what_is_new(self) -> bool:
+        outages = self._redis.outages
+        entries = self._redis.call(lambda: self._group.read(self._pace.count, self._block()))
+        self._hold([Claimed(entry.id, entry.deliveries - 1, None) for entry in entries])
+        if self._redis.outages != outages:
+            self._give_back_unseen()
+        if entries:
+            self._run(self._without_missing_records(entries), alone=False)
+        return bool(entries)
+
+    def _block(self) -> timedelta | None:
+        if self._until_empty:
+            return _UNTIL_EMPTY_BLOCK
+        until_due = timedelta(seconds=max(0.0, self._look_for_due_at - time.monotonic()))
+        return min(self._queue.block, until_due) or None
+
+    def _run(self, entries: Sequence[Entry], *, alone: bool) -> None:
+        started = time.monotonic()
+        for outcomes in self._batch.run(entries, alone=alone):
+            self._settle(outcomes, retried=alone)
+        if entries and not alone:
+            self._pace.observe(len(entries), time.monotonic() - started)
+
+    def _settle(self, outcomes: list[Outcome], *, retried: bool) -> None:
+        self._release([outcome.entry.id for outcome in outcomes])
+        self._redis.call(lambda: self._settlement.settle(outcomes, retried=retried))
+        self._done += len(outcomes)
+
+    def _without_missing_records(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries that hold a record; the others are settled."""
+        ready = []
+        for entry in entries:
+            problem = _missing(entry, self._queue.field)
+            if problem is None:
+                ready.append(entry)
+                continue
+            self._release([entry.id])
+            self._redis.call(lambda entry=entry, problem=problem: self._settle_missing(entry, problem))  # type: ignore[misc]  # bound at once
+        return ready
+
+    def _settle_missing(self, entry: Entry, problem: str) -> None:
+        if entry.fields:
+            self._settlement.bury_without_record(entry, problem)
+        else:  # deleted from the stream since it was delivered
+            self._group.acknowledge_retried([entry.id])
+
+    def _hold(self, entries: Sequence[Claimed]) -> None:
+        """Note what is ours from now on, and as what it is to be given back."""
+        self._holding.update((one.id, one) for one in entries)
+        self._lease.hold([one.id for one in entries])
+
+    def _release(self, entry_ids: Sequence[str]) -> None:
+        """Note what is settled; first of all, so that it is not renewed afterwards."""
+        self._lease.drop(entry_ids)
+        for entry_id in entry_ids:
+            self._holding.pop(entry_id, None)
+
+    def _give_back_unseen(self) -> None:
+        """Hand over what the server delivered in a reply that a lost connection swallowed: nobody has started it."""
+        unseen = self._redis.call(lambda: self._group.unseen(self._holding, 10 * self._queue.batch_size))
+        never_started = [Claimed(one.id, max(0, one.deliveries - 1), None) for one in unseen]
+        if never_started:
+            self._redis.call(lambda: self._group.hand_over(never_started))
+
+    def _leave(self) -> None:
+        """Hand over what was not started, at once and as if it had never been delivered here."""
+        try:
+            if self._holding:
+                self._once(lambda: self._group.hand_over(self._holding.values()))
+                log.info("handed over to the other consumers", entries=len(self._holding))
+            self._once(self._group.leave)
+        except Interrupted as error:
+            log.warning("left without handing over: others take over after claim_idle", reason=str(error.__cause__))
+
+    def _once(self, function: Callable[[], T]) -> T:
+        self._stop.set()
+        return self._redis.call(function)
+
+
+def record_of(entry: Entry, field: str) -> bytes:
+    """Return the record of an entry: the value of `field`, or with `*` all fields as a JSON object.
+
+    Raises `KeyError` without the field, `UnicodeDecodeError` when JSON cannot hold the fields.
+    """
+    if field == "*":
+        return json.dumps({name.decode(): value.decode() for name, value in entry.fields.items()}).encode()
+    return entry.fields[field.encode()]
+
+
+def _missing(entry: Entry, field: str) -> str | None:
+    """Return why an entry holds no record, if it does not."""
+    if field != "*":
+        if field.encode() in entry.fields:
+            return None
+        names = ", ".join(name.decode("utf-8", "backslashreplace") for name in entry.fields) or "none"
+        return f"the entry has no field {field!r}; it has {names}"
+    try:
+        record_of(entry, field)
+    except UnicodeDecodeError as error:
+        return f"a field is not UTF-8 text, so the fields cannot be made a JSON object: {error}"
+    return None if entry.fields else "the entry has no fields"
