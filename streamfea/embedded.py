@@ -103,7 +103,16 @@ def _start_valkey(directory: Path, socket: Path) -> None:
     command = [
         _valkey_executable(),
         *("--port", "0", "--unixsocket", str(socket), "--dir", str(directory)),
-        *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"),
+        *(
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "everysec",
+            "--save",
+            "",
+            "--maxmemory-policy",
+            "noeviction",
+        ),
         *("--pidfile", str(directory / _VALKEY_PID_FILE), "--logfile", str(directory / "valkey.log")),
         *("--daemonize", "yes"),
     ]
@@ -152,7 +161,11 @@ def _start_postgresql(directory: Path) -> Path:
     except (OSError, subprocess.SubprocessError, AssertionError) as error:
         raise EmbeddedServerError(f"PostgreSQL did not start in {directory}: see {data / 'log'} ({error})") from error
     if not was_running:
-        log.info("started an embedded PostgreSQL", directory=str(directory), seconds=round(time.monotonic() - started, 1))
+        log.info(
+            "started an embedded PostgreSQL",
+            directory=str(directory),
+            seconds=round(time.monotonic() - started, 1),
+        )
     return Path(server.get_postmaster_info().socket_dir)
 
 
@@ -177,7 +190,9 @@ def _socket_path(directory: Path) -> Path:
     private = Path(tempfile.gettempdir()) / f"streamfea-{os.getuid()}"
     private.mkdir(mode=0o700, exist_ok=True)
     if private.stat().st_uid != os.getuid():
-        raise EmbeddedServerError(f"{private} belongs to someone else; use a directory with a shorter path than {directory}")
+        raise EmbeddedServerError(
+            f"{private} belongs to someone else; use a directory with a shorter path than {directory}"
+        )
     return private / f"{name}.sock"
 
 
@@ -187,7 +202,11 @@ def _is_server(pid: int) -> bool:
     if Path("/proc/self").exists():
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            return state != "Z" and command.read_text().strip() in {"valkey-server", "redis-server", "postgres"}
+            return state != "Z" and command.read_text().strip() in {
+                "valkey-server",
+                "redis-server",
+                "postgres",
+            }
         except (FileNotFoundError, ProcessLookupError):
             return False
     try:

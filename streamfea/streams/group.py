@@ -181,7 +181,9 @@ class Group:
         strange = {one["message_id"].decode(): one["times_delivered"] for one in pending}
         strange = {entry_id: times for entry_id, times in strange.items() if entry_id not in held}
         errors = self._client.hmget(self._errors, list(strange)) if strange else []
-        return [Claimed(one, times, None) for (one, times), error in zip(strange.items(), errors, strict=True) if not error]
+        return [
+            Claimed(one, times, None) for (one, times), error in zip(strange.items(), errors, strict=True) if not error
+        ]
 
     def is_drained(self) -> bool:
         """Tell whether nothing of the group is new, pending or waiting for a retry."""
@@ -193,7 +195,10 @@ class Group:
             if not group_is_gone(error) and "no such key" not in str(error):
                 raise
             return True
-        last = next((one["last-delivered-id"].decode() for one in groups if one["name"].decode() == self.queue.group), "0")
+        last = next(
+            (one["last-delivered-id"].decode() for one in groups if one["name"].decode() == self.queue.group),
+            "0",
+        )
         return not self._client.xrange(self._stream, f"({last}", "+", count=1)
 
     def leave(self) -> bool:

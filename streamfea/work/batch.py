@@ -78,7 +78,9 @@ class GroupCommit:
         self._commit_interval = commit_interval_seconds
         self._stop = stop
         self._watch = watch or Watch()
-        self._patience = Patience("PostgreSQL", lambda error: isinstance(error, _WorldFaultError) and error.outage, stop)
+        self._patience = Patience(
+            "PostgreSQL", lambda error: isinstance(error, _WorldFaultError) and error.outage, stop
+        )
         self._wanted_own = 0
 
     def run(self, entries: Sequence[Entry], *, alone: bool = False) -> Iterator[list[Outcome]]:
@@ -103,7 +105,9 @@ class GroupCommit:
     def _attempt(self, part: Part) -> Attempt:
         session = self._sessions()
         try:
-            attempt = self._run_alone(session, part.entries[0]) if part.alone else self._run_together(session, part.entries)
+            attempt = (
+                self._run_alone(session, part.entries[0]) if part.alone else self._run_together(session, part.entries)
+            )
         except _WorldFaultError as fault:
             if fault.outage:
                 raise
@@ -124,7 +128,9 @@ class GroupCommit:
             self._process(session, entry)
             session.end_record()
             if session.aborted:
-                raise TransactionAborted("an SQL error aborted the transaction, and the handler went on as if nothing were")
+                raise TransactionAborted(
+                    "an SQL error aborted the transaction, and the handler went on as if nothing were"
+                )
             session.commit()
         except (KeyboardInterrupt, GeneratorExit):
             raise

@@ -61,4 +61,7 @@ class Lease:
             log.debug("could not renew", reason=str(error))
             return
         if renewed < len(self._held):
-            log.warning("others have claimed entries that this worker was too slow to keep", entries=len(self._held) - renewed)
+            log.warning(
+                "others have claimed entries that this worker was too slow to keep",
+                entries=len(self._held) - renewed,
+            )

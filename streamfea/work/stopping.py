@@ -31,6 +31,10 @@ class StopSignal:
             select.select([self._reader], [], [], timeout)
         return self._set
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable once it is set, for a wait on several things."""
+        return self._reader
+
     def close(self) -> None:
         """Give the descriptors back."""
         os.close(self._reader)

@@ -57,7 +57,7 @@ class Worker:
         stop: StopSignal,
         *,
         until_empty: bool = False,
-        predecessor: Predecessor | None = None,
+        predecessors: Sequence[Predecessor] = (),
         watch: Watch | None = None,
     ) -> None:
         queue = handler.queue
@@ -65,7 +65,7 @@ class Worker:
         self._group = group
         self._stop = stop
         self._until_empty = until_empty
-        self._predecessor = predecessor
+        self._predecessors = predecessors
         self._redis = Patience("Redis", is_outage, stop)
         self._settlement = Settlement(group)
         self._lease = Lease(group)
@@ -89,7 +89,8 @@ class Worker:
         try:
             self._redis.call(self._group.create)
             log.info("consuming", queue=self._queue.name, stream=self._queue.stream, consumer=self._group.consumer)
-            self._succeed()
+            for dead in self._predecessors:
+                self._succeed(dead)
             while not self._stop.is_set():
                 worked = self._work_on_what_is_due() | self._work_on_what_is_new()
                 if self._until_empty and not worked and self._redis.call(self._group.is_drained):
@@ -99,13 +100,15 @@ class Worker:
         finally:
             self._lease.end()
         self._leave()
-        log.info("stopped", queue=self._queue.name, committed=self._done, seconds=round(time.monotonic() - started, 1))
+        log.info(
+            "stopped",
+            queue=self._queue.name,
+            committed=self._done,
+            seconds=round(time.monotonic() - started, 1),
+        )
 
-    def _succeed(self) -> None:
-        """Take over what the worker that this one replaces has left, without waiting for `claim_idle`."""
-        dead = self._predecessor
-        if dead is None:
-            return
+    def _succeed(self, dead: Predecessor) -> None:
+        """Take over what a worker that this one replaces has left, without waiting for `claim_idle`."""
         while not self._stop.is_set():
             claimed = self._redis.call(lambda: self._group.take_over(dead.consumer, _CLAIM_AT_MOST))
             if not claimed:

@@ -1,0 +1,103 @@
+"""What the commands have in common: options, settings, clients, output."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from redis import Redis
+from rich.console import Console
+from rich.table import Table
+
+from streamfea.durations import parse_duration
+from streamfea.observe.logs import configure_logging
+from streamfea.settings import Settings, load_settings
+from streamfea.streams.connect import open_redis
+
+__all__ = [
+    "ConfigOption", "DebugOption", "JsonOption", "console", "duration_option", "human_ms", "new_table", "open_client", "print_json",
+    "read_settings",
+]  # fmt: skip
+
+THRESHOLD_PASSED = 3
+"""The exit code when a `--fail-…` threshold is passed."""
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The TOML file; else $STREAMFEA_CONFIG, streamfea.toml, config/streamfea.toml.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+_MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
+_PIPED_WIDTH = 160
+
+
+def read_settings(config: Path | None) -> Settings:
+    """Return the settings in force, with logging set up as they say.
+
+    Raises `ConfigurationError`.
+    """
+    settings = load_settings(config)
+    configure_logging(settings.log)
+    return settings
+
+
+@contextmanager
+def open_client(settings: Settings) -> Iterator[Redis]:
+    """Open the configured Redis."""
+    client = open_redis(settings.redis)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def console() -> Console:
+    """Return the console for what a command was asked for; as wide as the terminal, or as a file may be."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_PIPED_WIDTH)
+
+
+def print_json(rows: Iterable[Any]) -> None:
+    """Print dataclasses as one JSON array."""
+    print(json.dumps([row if isinstance(row, dict) else asdict(row) for row in rows], indent=2))
+
+
+def new_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Return a table whose columns in `right` hold numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in right
+        )
+    return table
+
+
+def duration_option(text: str) -> Any:
+    """Return the duration that an option names; a usage error when it names none."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def human_ms(milliseconds: int | None) -> str:
+    """Return milliseconds in the two units that people would say them in."""
+    if milliseconds is None:
+        return "-"
+    if milliseconds < _MINUTE_MS:
+        return f"{milliseconds / 1000:.1f}s"
+    if milliseconds < _HOUR_MS:
+        return f"{milliseconds // _MINUTE_MS}m{milliseconds % _MINUTE_MS // 1000:02}s"
+    if milliseconds < _DAY_MS:
+        return f"{milliseconds // _HOUR_MS}h{milliseconds % _HOUR_MS // _MINUTE_MS:02}m"
+    return f"{milliseconds // _DAY_MS}d{milliseconds % _DAY_MS // _HOUR_MS:02}h"

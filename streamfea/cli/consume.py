@@ -1,0 +1,90 @@
+"""`streamfea consume`: the workers."""
+
+import os
+import secrets
+import signal
+import socket
+from typing import Annotated
+
+import typer
+
+from streamfea.cli.common import ConfigOption, DebugOption, read_settings
+from streamfea.errors import ConfigurationError
+from streamfea.settings import Queue, Settings
+from streamfea.work.patience import Interrupted
+from streamfea.work.process import preflight, run_worker
+from streamfea.work.stopping import StopSignal
+from streamfea.work.supervisor import Supervisor
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(rich_help_panel="Work")(consume)
+
+
+def consume(
+    queues: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[QUEUE]...", help="All, if none is named.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes per queue; 0: in this process, for a debugger.", show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What consumers' names begin with.  [default: the host's name]")
+    ] = None,
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="Exit when nothing is new, pending or waiting for a retry.")
+    ] = False,
+    create_tables: Annotated[bool, typer.Option("--create-tables", help="Create missing tables first.")] = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Process records until told to stop: commit, then acknowledge.
+
+    SIGTERM or Ctrl-C finishes the batch and hands over the rest; a second one stops at once.
+    """
+    settings = read_settings(config)
+    chosen = settings.select(queues or [])
+    if workers == 0:
+        _consume_here(settings, chosen, name=name, until_empty=until_empty, create_tables=create_tables)
+        return
+    if workers is not None:
+        chosen = [queue.model_copy(update={"workers": workers}) for queue in chosen]
+    stop = StopSignal()
+    supervisor = Supervisor(settings, chosen, stop, name=name, until_empty=until_empty)
+
+    def on_signal(*_: object) -> None:
+        if stop.is_set():
+            supervisor.stop_at_once()
+        stop.set()
+
+    _on_signals(on_signal)
+    supervisor.run(create_tables=create_tables)
+
+
+def _consume_here(
+    settings: Settings, queues: list[Queue], *, name: str | None, until_empty: bool, create_tables: bool
+) -> None:
+    if len(queues) != 1:
+        raise ConfigurationError("--workers 0 works on one queue: name it, as in `streamfea consume QUEUE --workers 0`")
+    stop = StopSignal()
+
+    def on_signal(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    _on_signals(on_signal)
+    consumer = f"{name or socket.gethostname()}-{os.getpid()}-1-{secrets.token_hex(2)}"
+    try:
+        preflight(settings, queues, stop, tables=create_tables)
+        run_worker(settings, queues[0], consumer, stop, until_empty=until_empty)
+    except Interrupted:
+        return
+
+
+def _on_signals(handler: "signal._HANDLER") -> None:
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,294 @@
+"""`streamfea demo`: the main job on real servers and real records, with an accident on the way."""
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from redis import Redis
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from sqlalchemy import Engine, text
+
+from streamfea.cli.common import DebugOption, console, new_table, read_settings
+from streamfea.cli.produce import put_on_stream
+from streamfea.database.engine import open_database
+from streamfea.database.schema import create_tables
+from streamfea.embedded import stop
+from streamfea.errors import StreamfeaError
+from streamfea.handlers import load_handlers, tables_of
+from streamfea.settings import Queue
+from streamfea.streams.connect import open_redis
+from streamfea.streams.deadletters import DeadLetter, dead_letters
+from streamfea.streams.status import queue_status
+
+_DATA = Path("handlers_example") / "flights.jsonl.gz"
+_CONFIG = """\
+# written by `streamfea demo`
+[redis]
+url = {redis}
+
+[database]
+url = {database}
+
+[queues.flights]
+handler = "handlers_example.flights"
+max_deliveries = 3
+backoff = "300ms"
+"""
+_LONGEST_SECONDS = 300.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(rich_help_panel="Set up")(demo)
+
+
+def demo(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(help="Where the servers live.  [default: a temporary folder]", show_default=False),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave servers and data there, to explore.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show it all: embedded servers, 19,811 real flights, two workers, one of them killed halfway."""
+    if find_spec("handlers_example") is None and not _DATA.exists():
+        raise StreamfeaError(f"the demo needs {_DATA}: run it in a clone of the repository")
+    with _folder(directory, keep=keep) as folder:
+        _Demo(folder, keep=keep, out=console()).run()
+
+
+@contextmanager
+def _folder(directory: Path | None, *, keep: bool) -> Iterator[Path]:
+    if directory is not None and directory.exists() and any(directory.iterdir()):
+        raise StreamfeaError(f"{directory} is not empty: name a folder that the demo may have for itself")
+    folder = Path(tempfile.mkdtemp(prefix="streamfea-demo-")) if directory is None else directory.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            stop(folder / "valkey")
+            stop(folder / "postgresql")
+            shutil.rmtree(folder)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What was seen while the workers worked."""
+
+    rows: int = 0
+    first_row_at: float = 0.0
+    last_row_at: float = 0.0
+    killed: int | None = None
+    rows_when_killed: int = 0
+
+
+class _Demo:
+    def __init__(self, folder: Path, *, keep: bool, out: Console) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._out = out
+        self._config = folder / "streamfea.toml"
+
+    def run(self) -> None:
+        redis, database = (json.dumps(f"embedded:{self._folder / name}") for name in ("valkey", "postgresql"))
+        self._config.write_text(_CONFIG.format(redis=redis, database=database))
+        settings = read_settings(self._config)
+        [queue] = settings.select(["flights"])
+        self._out.print(f"Starting a Valkey and a PostgreSQL in {self._folder}")
+        engine = open_database(settings.database)
+        client = open_redis(settings.redis)
+        try:
+            create_tables(engine, tables_of(load_handlers([queue])))
+            flights, spoiled = self._produce(client, queue)
+            seen = self._consume(engine, flights)
+            self._summarise(engine, client, queue, seen, flights, spoiled)
+        finally:
+            client.close()
+            engine.dispose()
+
+    def _produce(self, client: Redis, queue: Queue) -> tuple[int, int]:
+        with gzip.open(_DATA) as file:
+            lines = file.readlines()
+        for number, bad in enumerate(_spoiled(json.loads(lines[0]))):
+            lines.insert((number + 1) * len(lines) // 7, bad)
+        put_on_stream(client, queue, lines)
+        client.xadd(queue.stream, {"rekord": "a producer with a typo in the field's name"})
+        spoiled = len(_spoiled({})) + 1
+        flights = len(lines) - len(_spoiled({}))
+        self._out.print(f"Put {flights:,} flights and {spoiled} spoiled records on the stream [bold]{queue.stream}[/]")
+        return flights, spoiled
+
+    def _consume(self, engine: Engine, flights: int) -> _Run:
+        """Run `streamfea consume` with two workers until nothing is left, and kill one of them halfway."""
+        command = [
+            sys.executable,
+            "-m",
+            "streamfea",
+            "consume",
+            "--workers",
+            "2",
+            "--until-empty",
+            "--config",
+            str(self._config),
+        ]
+        self._out.print("Running [bold]streamfea consume --workers 2 --until-empty[/]")
+        seen = _Run()
+        log = self._folder / "consume.log"
+        with log.open("wb") as log_file, subprocess.Popen(command, stderr=log_file) as process:
+            try:
+                self._watch(process, engine, seen, flights)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            tail = "\n".join(log.read_text().splitlines()[-5:])
+            raise StreamfeaError(f"consume ended with exit code {process.returncode}:\n{tail}")
+        return seen
+
+    def _watch(self, process: "subprocess.Popen[bytes]", engine: Engine, seen: _Run, flights: int) -> None:
+        deadline = time.monotonic() + _LONGEST_SECONDS
+        columns = TextColumn("{task.completed:>7,.0f} rows"), BarColumn()
+        with Progress(*columns, console=self._out, transient=True) as bar:
+            task = bar.add_task("", total=flights)
+            while process.poll() is None:
+                if time.monotonic() > deadline:
+                    raise StreamfeaError(f"the workers did not finish within {_LONGEST_SECONDS:.0f} s")
+                rows = _count(engine)
+                if rows != seen.rows:
+                    seen.last_row_at = time.monotonic()
+                    seen.first_row_at = seen.first_row_at or seen.last_row_at
+                    seen.rows = rows
+                    bar.update(task, completed=rows)
+                if seen.killed is None and rows >= flights // 2:
+                    seen.killed = _kill_a_worker(process.pid)
+                    seen.rows_when_killed = rows
+                    bar.console.print(
+                        f"[red]Killed worker process {seen.killed} (SIGKILL)[/] after {rows:,} rows: its successor takes over"
+                    )
+                time.sleep(0.02)
+        seen.rows = _count(engine)
+
+    def _summarise(self, engine: Engine, client: Redis, queue: Queue, seen: _Run, flights: int, spoiled: int) -> None:
+        letters = list(dead_letters(client, queue))
+        figures = queue_status(client, queue)
+        seconds = max(seen.last_row_at - seen.first_row_at, 0.001)
+        twice = seen.rows - flights
+        lines = [
+            f"[bold green]{seen.rows:,}[/] rows committed, [bold green]{seen.rows / seconds:,.0f}[/] records/s from the first commit to the last",
+            f"[bold green]{figures.pending}[/] pending, [bold green]{figures.lag}[/] waiting, {figures.dead} of {spoiled} spoiled records in the dead letters",
+        ]
+        if twice:
+            lines.append(
+                f"{twice:,} of them twice: the worker was killed between COMMIT and XACK, and at least once is the promise"
+            )
+        self._out.print(Panel("\n".join(lines), title="Every record is where it belongs", expand=False))
+        self._out.print(_delays(engine))
+        self._out.print()
+        self._out.print(_letters_table(letters))
+        self._out.print()
+        self._out.print("Try next:")
+        for command, what in self._next():
+            self._out.print(f"  [bold]{command}[/]\n      {what}", soft_wrap=True)
+        if seen.rows < flights or figures.pending or figures.lag or figures.dead != spoiled:
+            raise StreamfeaError("the figures do not add up: please report it with the lines above")
+
+    def _next(self) -> list[tuple[str, str]]:
+        if self._keep:
+            config = f"--config {self._config}"
+            return [
+                (f"uv run streamfea status {config}", "how far the queue is"),
+                (
+                    f"uv run streamfea produce flights {_DATA} {config}",
+                    "all flights once more; then consume them:",
+                ),
+                (f"uv run streamfea consume --until-empty {config}", ""),
+                (
+                    f"uv run python -m streamfea.embedded stop {self._folder}/valkey {self._folder}/postgresql",
+                    "when you are done",
+                ),
+            ]
+        return [
+            (
+                "uv run streamfea consume --create-tables",
+                "workers for the queues in config/streamfea.toml; leave them running",
+            ),
+            (f"uv run streamfea produce flights {_DATA}", "in a second terminal"),
+            (
+                "uv run streamfea status",
+                "in a third; or `pending`, `check`, or `demo --keep`, which leaves all this there",
+            ),
+        ]
+
+
+def _spoiled(flight: dict[str, object]) -> list[bytes]:
+    """Return records as they go wrong in real life."""
+    without_carrier = {name: value for name, value in flight.items() if name != "carrier"}
+    records = [
+        without_carrier,
+        {**flight, "dest": flight.get("origin")},
+        {**flight, "time_hour": "2013-02-31T10:00:00Z"},
+        {**flight, "distance": "far"},
+    ]
+    return [
+        b'{"year": 2013, "month": 1, "day\n',
+        *(json.dumps(record).encode() + b"\n" for record in records),
+    ]
+
+
+def _kill_a_worker(supervisor: int) -> int | None:
+    import psutil  # noqa: PLC0415 - comes with the embedded servers, without which there is no demo
+
+    workers = psutil.Process(supervisor).children()
+    if not workers:
+        return None
+    workers[-1].kill()
+    return int(workers[-1].pid)
+
+
+def _count(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM flight")).scalar_one())
+
+
+def _delays(engine: Engine) -> Table:
+    query = text(
+        "SELECT carrier, count(*) AS flights, avg(dep_delay) AS departure, avg(arr_delay) AS arrival FROM flight "
+        "GROUP BY carrier ORDER BY flights DESC LIMIT 8"
+    )
+    table = new_table(
+        "carrier",
+        "flights",
+        "mean delay at departure",
+        "at arrival",
+        right=["flights", "mean delay at departure", "at arrival"],
+    )
+    with engine.connect() as connection:
+        for row in connection.execute(query):
+            table.add_row(row.carrier, f"{row.flights:,}", f"{row.departure:+.1f} min", f"{row.arrival:+.1f} min")
+    return table
+
+
+def _letters_table(letters: list[DeadLetter]) -> Table:
+    table = new_table("dead letter", "reason", "tries", "error", right=["tries"])
+    for letter in letters:
+        error = f"{letter.error_type}: {letter.error.splitlines()[0] if letter.error else ''}".replace("[", r"\[")
+        table.add_row(letter.entry_id, letter.reason, str(letter.deliveries), error)
+    return table

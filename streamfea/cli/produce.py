@@ -1,0 +1,144 @@
+"""`streamfea produce`: records onto a stream, from a file or a pipe."""
+
+import gzip
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from redis import Redis
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.progress import Progress
+
+from streamfea.cli.common import ConfigOption, DebugOption, open_client, read_settings
+from streamfea.errors import StreamfeaError
+from streamfea.settings import Queue
+
+__all__ = ["produce", "put_on_stream"]
+
+_AT_ONCE = 1000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(rich_help_panel="Work")(produce)
+
+
+def produce(
+    queue: Annotated[str, typer.Argument(help="The queue whose stream gets the records.")],
+    file: Annotated[str, typer.Argument(help="One record a line, also gzipped (.gz); - for standard input.")] = "-",
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="At most so many records a second.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Put one record a line onto a queue's stream; blank lines are skipped."""
+    settings = read_settings(config)
+    [chosen] = settings.select([queue])
+    with open_client(settings) as client, _opened(file) as lines, _progress() as advance:
+        count = put_on_stream(client, chosen, lines, rate=rate, advance=advance)
+    Console(stderr=True, highlight=False).print(f"{count:,} records are on the stream {chosen.stream}.")
+
+
+def put_on_stream(
+    client: Redis,
+    queue: Queue,
+    lines: Iterable[bytes],
+    *,
+    rate: float | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> int:
+    """Add each line that is not blank to the queue's stream, in order; return how many.
+
+    Raises `StreamfeaError` that says how many are there when Redis fails or a line cannot be used.
+    """
+    sent = 0
+    started = time.monotonic()
+    at_once = _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate / 10)))
+    for chunk in _chunks(_numbered(lines), at_once):
+        with client.pipeline(transaction=True) as pipeline:
+            for number, line in chunk:
+                pipeline.xadd(queue.stream, _fields(queue, number, line, sent))
+            try:
+                pipeline.execute()
+            except RedisError as error:
+                raise StreamfeaError(
+                    f"Redis: {error}; {sent:,} records are on the stream, those from line {chunk[0][0]} on are not "
+                    "(unless just the answer was lost)"
+                ) from error
+        sent += len(chunk)
+        if advance is not None:
+            advance(len(chunk))
+        if rate is not None:
+            time.sleep(max(0.0, started + sent / rate - time.monotonic()))
+    return sent
+
+
+def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(lines, 1):
+        record = line.rstrip(b"\r\n")
+        if record:
+            yield number, record
+
+
+def _chunks(lines: Iterator[tuple[int, bytes]], size: int) -> Iterator[list[tuple[int, bytes]]]:
+    chunk: list[tuple[int, bytes]] = []
+    for one in lines:
+        chunk.append(one)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _fields(queue: Queue, number: int, line: bytes, sent: int) -> dict[Any, Any]:
+    """Return the fields of the entry for a line: the record, or with `*` the members of its JSON object."""
+    if queue.field != "*":
+        return {queue.field: line}
+    try:
+        members = json.loads(line)
+    except ValueError as error:
+        raise StreamfeaError(f"line {number} is not JSON ({error}); {_sent(sent)}") from error
+    if not isinstance(members, dict) or not members:
+        raise StreamfeaError(f'line {number} is no JSON object with members, which field = "*" needs; {_sent(sent)}')
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in members.items()}
+
+
+def _sent(count: int) -> str:
+    return f"{count:,} records before it are on the stream"
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        opened: Any = gzip.open(file) if file.endswith(".gz") else Path(file).open("rb")  # noqa: SIM115 - closed just below
+    except OSError as error:
+        raise StreamfeaError(f"cannot read {file}: {error.strerror}") from error
+    with opened:
+        yield opened
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Show how many have been put, on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Progress(
+        "[progress.description]{task.completed:,.0f} records",
+        "{task.elapsed:.0f} s",
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda count: bar.advance(task, count)

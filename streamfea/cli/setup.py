@@ -1,0 +1,87 @@
+"""`streamfea check` and `streamfea print-config`: is it all as it should be."""
+
+from collections.abc import Iterator
+
+import typer
+
+from streamfea.cli.common import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    console,
+    new_table,
+    open_client,
+    print_json,
+    read_settings,
+)
+from streamfea.database.engine import open_database
+from streamfea.database.inspection import inspect_database
+from streamfea.errors import ConfigurationError, StreamfeaError
+from streamfea.finding import Finding
+from streamfea.handlers import Handler, load_handler, tables_of
+from streamfea.settings import Settings, describe, to_toml
+from streamfea.streams.inspection import inspect_redis
+
+_MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bold red]problem[/]"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command(rich_help_panel="Set up")(check)
+    app.command("print-config", rich_help_panel="Set up")(print_config)
+
+
+def check(json: JsonOption = False, config: ConfigOption = None, debug: DebugOption = False) -> None:
+    """Look at configuration, handlers, both servers, permissions and tables; exit 1 when something is wrong."""
+    settings = read_settings(config)
+    findings = list(_findings(settings))
+    if json:
+        print_json(findings)
+    else:
+        _print(findings)
+    if any(finding.verdict == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+def print_config(config: ConfigOption = None, debug: DebugOption = False) -> None:
+    """Print the settings in force as TOML: file, environment and defaults; secrets are masked."""
+    settings = read_settings(config)
+    print(f"# from {settings.source}, the environment and the defaults\n")
+    print(to_toml(describe(settings)), end="")
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    queues = settings.select([])
+    yield Finding("configuration", "ok", f"{settings.source}: {', '.join(queue.name for queue in queues)}")
+    handlers: list[Handler] = []
+    for queue in queues:
+        try:
+            handlers.append(load_handler(queue))
+            yield Finding(f"queue {queue.name}: handler", "ok", queue.handler)
+        except ConfigurationError as error:
+            yield Finding(f"queue {queue.name}: handler", "problem", str(error), "correct the handler or its name")
+    try:
+        with open_client(settings) as client:
+            yield from inspect_redis(client, queues)
+    except StreamfeaError as error:
+        yield Finding("redis", "problem", str(error), "see the message")
+    try:
+        engine = open_database(settings.database)
+    except StreamfeaError as error:
+        yield Finding("database", "problem", str(error), "see the message")
+        return
+    try:
+        yield from inspect_database(engine, tables_of(handlers))
+    finally:
+        engine.dispose()
+
+
+def _print(findings: list[Finding]) -> None:
+    table = new_table("", "what", "found")
+    for finding in findings:
+        remedy = f"\n→ {finding.remedy}" if finding.remedy else ""
+        table.add_row(_MARKS[finding.verdict], finding.what, f"{finding.detail}{remedy}".replace("[", r"\["))
+    out = console()
+    out.print(table)
+    problems = sum(finding.verdict == "problem" for finding in findings)
+    out.print(f"\n{problems or 'No'} problem{'' if problems == 1 else 's'} found.")

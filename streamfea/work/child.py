@@ -1,0 +1,116 @@
+"""Inside a process that the supervisor has forked."""
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import RawArray, RawValue
+from typing import Any
+
+import structlog
+
+from streamfea.entry import Entry
+from streamfea.errors import ConfigurationError
+from streamfea.settings import Queue, Settings
+from streamfea.work.batch import Watch
+from streamfea.work.patience import Interrupted
+from streamfea.work.process import preflight, run_worker
+from streamfea.work.stopping import StopSignal
+from streamfea.work.worker import Predecessor
+
+__all__ = ["SharedWatch", "preflight_main", "run_in_child", "worker_main"]
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_ENTRY_ID = 64
+
+
+class SharedWatch(Watch):
+    """Which record a worker runs, and since when, in memory that the supervisor sees."""
+
+    def __init__(self) -> None:
+        self._since = RawValue("d", 0.0)
+        self._entry_id = RawArray("c", _LONGEST_ENTRY_ID)
+
+    def started(self, entry: Entry) -> None:
+        """`entry`'s record is about to run."""
+        self._entry_id.value = entry.id.encode()[: _LONGEST_ENTRY_ID - 1]
+        self._since.value = time.monotonic()
+
+    def ended(self) -> None:
+        """No record runs."""
+        self._since.value = 0.0
+
+    def seconds(self) -> float:
+        """Return for how long the record has been running; 0 when none does."""
+        since = float(self._since.value)
+        return time.monotonic() - since if since else 0.0
+
+    @property
+    def entry_id(self) -> str:
+        """The id of the entry whose record runs, or ran last."""
+        return bytes(self._entry_id.value).decode()
+
+
+def run_in_child(
+    main: Callable[..., None], arguments: Sequence[Any], words: Connection, liveness: tuple[int, int]
+) -> None:
+    """Run `main(stop, grace, *arguments)` and exit: 0 when it returns, 2 when it cannot work, 1 when it crashed.
+
+    Why it cannot work goes to the supervisor through `words`.
+    """
+    reader, writer = liveness
+    os.close(writer)
+    stop = StopSignal()
+    # The terminal sends Ctrl-C to all processes; only the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(
+        target=_end_with_supervisor, args=(reader, stop, _grace(arguments)), name="liveness", daemon=True
+    ).start()
+    try:
+        main(stop, *arguments)
+    except Interrupted:
+        pass
+    except ConfigurationError as error:
+        words.send(str(error))
+        sys.exit(2)
+    except Exception as error:
+        log.debug("crashed", exc_info=True)
+        words.send("".join(traceback.format_exception_only(error)).strip())
+        sys.exit(1)
+
+
+def preflight_main(stop: StopSignal, settings: Settings, queues: Sequence[Queue], create_tables: bool) -> None:
+    """Find out whether workers for `queues` can work."""
+    preflight(settings, queues, stop, tables=create_tables)
+
+
+def worker_main(
+    stop: StopSignal,
+    settings: Settings,
+    queue: Queue,
+    consumer: str,
+    until_empty: bool,
+    predecessors: Sequence[Predecessor],
+    watch: Watch,
+) -> None:
+    """Be the consumer `consumer` of `queue`."""
+    run_worker(settings, queue, consumer, stop, until_empty=until_empty, predecessors=predecessors, watch=watch)
+
+
+def _end_with_supervisor(reader: int, stop: StopSignal, grace_seconds: float) -> None:
+    """Wait for the end of the pipe that the supervisor holds open, then finish, at once if need be."""
+    os.read(reader, 1)
+    stop.set()
+    time.sleep(grace_seconds)
+    os._exit(1)
+
+
+def _grace(arguments: Sequence[Any]) -> float:
+    queues = [one for one in arguments if isinstance(one, Queue)]
+    return max((queue.shutdown_timeout.total_seconds() for queue in queues), default=5.0)

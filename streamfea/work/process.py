@@ -1,0 +1,147 @@
+"""What a worker process does, from its settings to its last word; and what is made sure of before any is started."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from streamfea.database.engine import open_database
+from streamfea.database.schema import create_tables, missing_tables
+from streamfea.database.session import open_sessions
+from streamfea.errors import ConfigurationError
+from streamfea.handlers import Handler, load_handler, load_handlers, tables_of
+from streamfea.settings import Queue, Settings
+from streamfea.streams.connect import open_redis
+from streamfea.streams.faults import is_outage, must_stop
+from streamfea.streams.group import Group
+from streamfea.work.batch import Watch
+from streamfea.work.patience import Patience
+from streamfea.work.policy import Fault, whose_fault
+from streamfea.work.stopping import StopSignal
+from streamfea.work.worker import Predecessor, Worker
+
+__all__ = ["preflight", "run_worker"]
+
+log = structlog.get_logger(__name__)
+
+# What PostgreSQL says while connecting when waiting will not help; before a session exists there is no SQLSTATE to go by.
+_REFUSALS = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "not permitted to log in",
+)
+
+
+def run_worker(
+    settings: Settings,
+    queue: Queue,
+    consumer: str,
+    stop: StopSignal,
+    *,
+    until_empty: bool = False,
+    predecessors: Sequence[Predecessor] = (),
+    watch: Watch | None = None,
+) -> None:
+    """Consume `queue` as `consumer` until `stop` is set.
+
+    Raises `ConfigurationError` when only the operator can help.
+    """
+    handler = load_handler(queue)
+    if settings.log.records:
+        handler = _logging_records(handler)
+    with _servers(settings, queue) as (engine, client):
+        Worker(
+            handler,
+            Group(client, queue, consumer),
+            open_sessions(engine),
+            stop,
+            until_empty=until_empty,
+            predecessors=predecessors,
+            watch=watch,
+        ).run()
+
+
+def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, tables: bool) -> None:
+    """Make sure that workers for `queues` can work: handlers, both servers, tables; `tables` creates missing ones.
+
+    Waits for a server that is away. Raises `ConfigurationError` for what waiting does not mend, `Interrupted` when `stop` is set.
+    """
+    handlers = load_handlers(list(queues))
+    with _servers(settings, queues[0]) as (engine, client):
+        postgresql = Patience(
+            "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not _is_refusal(error), stop
+        )
+        missing = postgresql.call(lambda: _tables_ready(engine, handlers, tables))
+        if missing:
+            raise ConfigurationError(
+                f"the database lacks {_listed('table', missing)}: run `streamfea initdb`, or consume with --create-tables"
+            )
+        redis = Patience("Redis", is_outage, stop)
+        for queue in queues:
+            redis.call(Group(client, queue, "preflight").create)
+
+
+def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> list[str]:
+    """Return the names of the tables that are still missing."""
+    tables = tables_of(handlers)
+    if create:
+        created = create_tables(engine, tables)
+        if created:
+            log.info("created tables", tables=created)
+    return missing_tables(engine, tables)
+
+
+@contextmanager
+def _servers(settings: Settings, queue: Queue) -> Iterator[tuple[Engine, Redis]]:
+    """Open both servers, close them afterwards, and turn what only the operator can mend into a sentence."""
+    engine = open_database(settings.database)
+    client = open_redis(settings.redis, queue.block)
+    try:
+        yield engine, client
+    except RedisError as error:
+        if must_stop(error):
+            raise ConfigurationError(f"redis, queue {queue.name}: {error}: {_remedy(error)}") from error
+        raise
+    except OperationalError as error:
+        if _is_refusal(error):
+            raise ConfigurationError(f"database: {_first_line(error)}: check database.url and its password") from error
+        raise
+    finally:
+        client.close()
+        engine.dispose()
+
+
+def _logging_records(handler: Handler) -> Handler:
+    process: Callable[[Session, bytes], object] = handler.process
+
+    def logged(session: Session, record: bytes) -> object:
+        entry = getattr(session, "entry", None)
+        log.info("record", entry=entry.id if entry else None, record=record.decode("utf-8", "backslashreplace"))
+        return process(session, record)
+
+    return Handler(handler.queue, handler.module, logged)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return isinstance(error, OperationalError) and any(words in str(error.orig) for words in _REFUSALS)
+
+
+def _remedy(error: RedisError) -> str:
+    if "WRONGTYPE" in str(error):
+        return "the key holds something else than a stream; set another `stream`"
+    return "check redis.username, its password and what they may do"
+
+
+def _first_line(error: OperationalError) -> str:
+    return str(error.orig).strip().splitlines()[0]
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    return f"{what if len(names) == 1 else what + 's'} {', '.join(names)}"

@@ -1,0 +1,249 @@
+"""The worker processes of one `consume`: started, watched, restarted, stopped.
+
+The supervisor opens no connection, starts no thread and imports no handler, so that what it forks is clean. A pipe whose writing
+end only it holds tells the workers that it is alive: when that closes, they finish and go.
+"""
+
+import multiprocessing
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+
+import structlog
+
+from streamfea.errors import ConfigurationError, StreamfeaError
+from streamfea.settings import Queue, Settings
+from streamfea.work.child import SharedWatch, preflight_main, run_in_child, worker_main
+from streamfea.work.stopping import StopSignal
+from streamfea.work.worker import Predecessor
+
+__all__ = ["Supervisor"]
+
+log = structlog.get_logger(__name__)
+
+_fork = multiprocessing.get_context("fork")
+
+_CANNOT_WORK = 2  # the exit code of a worker whose configuration cannot work
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 30.0
+_LIVED_LONG_SECONDS = 60.0
+_LOOK_EVERY_SECONDS = 1.0
+
+
+class Supervisor:
+    """Runs `queue.workers` processes for each of `queues`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        queues: Sequence[Queue],
+        stop: StopSignal,
+        *,
+        name: str | None = None,
+        until_empty: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._queues = queues
+        self._stop = stop
+        self._at_once = False
+        self._until_empty = until_empty
+        self._name = name or socket.gethostname()
+        self._liveness = os.pipe()
+        self._slots = [_Slot(queue) for queue in queues for _ in range(queue.workers)]
+
+    def stop_at_once(self) -> None:
+        """Do not wait for the workers any more; safe in a signal handler."""
+        self._at_once = True
+
+    def run(self, *, create_tables: bool = False) -> None:
+        """Work until `stop` is set or, with `until_empty`, until every worker found nothing left to do.
+
+        Raises `ConfigurationError` when a worker's configuration cannot work, `StreamfeaError` when workers had to be killed.
+        """
+        try:
+            self._preflight(create_tables)
+            for number, slot in enumerate(self._slots, 1):
+                slot.number = number
+            while not self._stop.is_set() and any(not slot.finished for slot in self._slots):
+                self._start_what_is_due()
+                self._wait()
+                self._reap()
+                self._kill_overdue()
+        finally:
+            killed = self._end()
+        if killed:
+            raise StreamfeaError(
+                f"{killed} of {len(self._slots)} workers had to be killed; what they held goes to others after claim_idle"
+            )
+
+    def _preflight(self, create_tables: bool) -> None:
+        """Let a process that is thrown away find out whether this can work, before any worker tries."""
+        receiver, sender = _fork.Pipe(duplex=False)
+        arguments = (self._settings, self._queues, create_tables)
+        process = _fork.Process(
+            target=run_in_child, args=(preflight_main, arguments, sender, self._liveness), name="preflight"
+        )
+        process.start()
+        sender.close()
+        while process.is_alive():
+            wait([process.sentinel, self._stop])
+            if self._stop.is_set():
+                process.terminate()
+                process.join(_LOOK_EVERY_SECONDS)
+                process.kill()
+            process.join(_LOOK_EVERY_SECONDS)
+        if process.exitcode and not self._stop.is_set():
+            raise ConfigurationError(
+                _last_words(receiver) or f"the start-up check died with exit code {process.exitcode}"
+            )
+
+    def _start_what_is_due(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.process is None and not slot.finished and slot.start_at <= now:
+                self._start(slot)
+
+    def _start(self, slot: "_Slot") -> None:
+        # A name is never used twice, so that what is pending for it is known to be nobody's work any more once it died.
+        slot.consumer = f"{self._name}-{os.getpid()}-{slot.number}-{secrets.token_hex(2)}"
+        slot.watch = SharedWatch()
+        receiver, sender = _fork.Pipe(duplex=False)
+        arguments = (
+            self._settings,
+            slot.queue,
+            slot.consumer,
+            self._until_empty,
+            tuple(slot.predecessors),
+            slot.watch,
+        )
+        slot.process = _fork.Process(
+            target=run_in_child, args=(worker_main, arguments, sender, self._liveness), name=slot.consumer
+        )
+        slot.process.start()
+        sender.close()
+        slot.words = receiver
+        slot.started_at = time.monotonic()
+
+    def _wait(self) -> None:
+        """Wait until a process ends, a signal comes, or it is time to look after something."""
+        pause = _LOOK_EVERY_SECONDS
+        for slot in self._slots:
+            if slot.process is None and not slot.finished:
+                pause = min(pause, max(0.0, slot.start_at - time.monotonic()))
+        wait([self._stop, *(slot.process.sentinel for slot in self._slots if slot.process)], pause)
+
+    def _reap(self) -> None:
+        for slot in self._slots:
+            if slot.process is not None and not slot.process.is_alive():
+                self._note_end(slot, slot.process)
+
+    def _note_end(self, slot: "_Slot", process: ForkProcess) -> None:
+        process.join()
+        slot.process = None
+        code = process.exitcode
+        if code == 0:
+            slot.finished = True
+            return
+        if code == _CANNOT_WORK:
+            raise ConfigurationError(_last_words(slot.words) or "a worker cannot work with this configuration")
+        how = f"killed by {_signal_name(-code)}" if code is not None and code < 0 else f"exit code {code}"
+        delay = slot.restart_after(how)
+        log.error(
+            "a worker died",
+            consumer=slot.consumer,
+            how=how,
+            restart_in_seconds=delay,
+            error=_last_words(slot.words),
+        )
+
+    def _kill_overdue(self) -> None:
+        for slot in self._slots:
+            if slot.process is None or slot.watch is None or slot.process.pid is None:
+                continue
+            if slot.watch.seconds() <= slot.queue.timeout.total_seconds():
+                continue
+            # Stopped first, so that a record that ends this very moment does not let the next one pay for it.
+            os.kill(slot.process.pid, signal.SIGSTOP)
+            if slot.watch.seconds() <= slot.queue.timeout.total_seconds():
+                os.kill(slot.process.pid, signal.SIGCONT)
+                continue
+            log.error(
+                "a record runs longer than timeout: killing its worker",
+                consumer=slot.consumer,
+                entry=slot.watch.entry_id,
+            )
+            slot.timed_out = True
+            slot.process.kill()
+
+    def _end(self) -> int:
+        """Stop all workers by one shared deadline; return how many had to be killed."""
+        processes = [slot.process for slot in self._slots if slot.process is not None]
+        for process in processes:
+            process.terminate()
+        longest = max((queue.shutdown_timeout.total_seconds() for queue in self._queues), default=0.0)
+        deadline = time.monotonic() + longest
+        while any(process.is_alive() for process in processes) and not self._at_once:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            wait([process.sentinel for process in processes if process.is_alive()], min(remaining, 0.1))
+        killed = 0
+        for process in processes:
+            if process.is_alive():
+                killed += 1
+                process.kill()
+            process.join()
+        for descriptor in self._liveness:
+            os.close(descriptor)
+        return killed
+
+
+class _Slot:
+    """The place of one worker, and who is in it."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.number = 0
+        self.consumer = ""
+        self.process: ForkProcess | None = None
+        self.words: Connection | None = None
+        self.watch: SharedWatch | None = None
+        self.predecessors: list[Predecessor] = []
+        self.started_at = 0.0
+        self.start_at = 0.0
+        self.finished = False
+        self.timed_out = False
+        self._delay = _FIRST_DELAY_SECONDS
+
+    def restart_after(self, how: str) -> float:
+        """Plan the next start of a place whose worker died; return in how many seconds that is."""
+        if time.monotonic() - self.started_at > _LIVED_LONG_SECONDS:
+            self._delay = _FIRST_DELAY_SECONDS
+            self.predecessors.clear()
+        reason = "timeout" if self.timed_out else "crashed"
+        how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
+        self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
+        self.timed_out = False
+        delay = _FIRST_DELAY_SECONDS if reason == "timeout" else self._delay
+        self._delay = min(2 * self._delay, _LONGEST_DELAY_SECONDS)
+        self.start_at = time.monotonic() + delay
+        return delay
+
+
+def _last_words(words: Connection | None) -> str | None:
+    try:
+        return str(words.recv()) if words is not None and words.poll() else None
+    except EOFError:
+        return None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
