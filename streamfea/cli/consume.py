@@ -39,7 +39,7 @@ def consume(
     ] = False,
     create_tables: Annotated[bool, typer.Option("--create-tables", help="Create missing tables first.")] = False,
     config: ConfigOption = None,
-    debug: DebugOption = False,
+    _debug: DebugOption = False,
 ) -> None:
     """Process records until told to stop: commit, then acknowledge.
 

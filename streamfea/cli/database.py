@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Database")(dropdb)
 
 
-def initdb(config: ConfigOption = None, debug: DebugOption = False) -> None:
+def initdb(config: ConfigOption = None, _debug: DebugOption = False) -> None:
     """Create the tables of all configured handlers that are missing."""
     settings = read_settings(config)
     tables = _tables(settings)
@@ -34,7 +34,7 @@ def initdb(config: ConfigOption = None, debug: DebugOption = False) -> None:
 def dropdb(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     config: ConfigOption = None,
-    debug: DebugOption = False,
+    _debug: DebugOption = False,
 ) -> None:
     """Drop the tables of all configured handlers, and every row in them. Asks first."""
     settings = read_settings(config)

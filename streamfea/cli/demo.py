@@ -62,7 +62,7 @@ def demo(
         typer.Argument(help="Where the servers live.  [default: a temporary folder]", show_default=False),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave servers and data there, to explore.")] = False,
-    debug: DebugOption = False,
+    _debug: DebugOption = False,
 ) -> None:
     """Show it all: embedded servers, 19,811 real flights, two workers, one of them killed halfway."""
     if find_spec("handlers_example") is None and not _DATA.exists():
@@ -180,8 +180,9 @@ class _Demo:
                 if seen.killed is None and rows >= flights // 2:
                     seen.killed = _kill_a_worker(process.pid)
                     seen.rows_when_killed = rows
-                    bar.console.print(
-                        f"[red]Killed worker process {seen.killed} (SIGKILL)[/] after {rows:,} rows: its successor takes over"
+                    self._out.print(
+                        f"[red]Killed worker process {seen.killed} (SIGKILL)[/] after {rows:,} rows: "
+                        "its successor takes over"
                     )
                 time.sleep(0.02)
         seen.rows = _count(engine)
@@ -192,12 +193,14 @@ class _Demo:
         seconds = max(seen.last_row_at - seen.first_row_at, 0.001)
         twice = seen.rows - flights
         lines = [
-            f"[bold green]{seen.rows:,}[/] rows committed, [bold green]{seen.rows / seconds:,.0f}[/] records/s from the first commit to the last",
-            f"[bold green]{figures.pending}[/] pending, [bold green]{figures.lag}[/] waiting, {figures.dead} of {spoiled} spoiled records in the dead letters",
+            f"[bold green]{seen.rows:,}[/] rows committed, [bold green]{seen.rows / seconds:,.0f}[/] records/s "
+            "from the first commit to the last",
+            f"[bold green]{figures.pending}[/] pending, [bold green]{figures.lag}[/] waiting, "
+            f"{figures.dead} of {spoiled} spoiled records in the dead letters",
         ]
         if twice:
             lines.append(
-                f"{twice:,} of them twice: the worker was killed between COMMIT and XACK, and at least once is the promise"
+                f"{twice:,} of them twice: the worker was killed between COMMIT and XACK; at least once is the promise"
             )
         self._out.print(Panel("\n".join(lines), title="Every record is where it belongs", expand=False))
         self._out.print(_delays(engine))

@@ -54,7 +54,7 @@ def status(
         typer.Option(help="Exit 3 when a queue's oldest pending entry is older, as in 5m.", show_default=False),
     ] = None,
     config: ConfigOption = None,
-    debug: DebugOption = False,
+    _debug: DebugOption = False,
 ) -> None:
     """Show, for each queue, how much is waiting, being worked on, being retried, and dead."""
     oldest_allowed = None if fail_age is None else duration_option(fail_age)
@@ -86,7 +86,7 @@ def pending(
         int | None, typer.Option(min=0, help="Exit 3 when more match than this.", show_default=False)
     ] = None,
     config: ConfigOption = None,
-    debug: DebugOption = False,
+    _debug: DebugOption = False,
 ) -> None:
     """List what was delivered and is not acknowledged, oldest first, and why it failed."""
     wanted = PendingFilter(duration_option(idle), consumer, min_deliveries)
@@ -144,8 +144,8 @@ def _passes(figures: QueueStatus, fail_lag: int | None, fail_age: timedelta | No
 
 def _print_pending(shown: list[PendingEntry], total: int, queues: list[Queue]) -> None:
     if not shown:
-        names = queues[0].name if len(queues) == 1 else f"{len(queues)} queues"
-        console().print(f"Nothing is pending in {names}.")
+        where = queues[0].name if len(queues) == 1 else f"{len(queues)} queues"
+        console().print(f"Nothing is pending in {where}.")
         return
     several = len(queues) > 1
     names = ["queue"] if several else []

@@ -36,7 +36,7 @@ def produce(
         float | None, typer.Option(min=0.001, help="At most so many records a second.", show_default=False)
     ] = None,
     config: ConfigOption = None,
-    debug: DebugOption = False,
+    _debug: DebugOption = False,
 ) -> None:
     """Put one record a line onto a queue's stream; blank lines are skipped."""
     settings = read_settings(config)
@@ -121,7 +121,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        opened: Any = gzip.open(file) if file.endswith(".gz") else Path(file).open("rb")  # noqa: SIM115 - closed just below
+        opened: Any = gzip.open(file) if file.endswith(".gz") else Path(file).open("rb")  # noqa: SIM115 - see below
     except OSError as error:
         raise StreamfeaError(f"cannot read {file}: {error.strerror}") from error
     with opened:

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("print-config", rich_help_panel="Set up")(print_config)
 
 
-def check(json: JsonOption = False, config: ConfigOption = None, debug: DebugOption = False) -> None:
+def check(json: JsonOption = False, config: ConfigOption = None, _debug: DebugOption = False) -> None:
     """Look at configuration, handlers, both servers, permissions and tables; exit 1 when something is wrong."""
     settings = read_settings(config)
     findings = list(_findings(settings))
@@ -43,7 +43,7 @@ def check(json: JsonOption = False, config: ConfigOption = None, debug: DebugOpt
         raise typer.Exit(1)
 
 
-def print_config(config: ConfigOption = None, debug: DebugOption = False) -> None:
+def print_config(config: ConfigOption = None, _debug: DebugOption = False) -> None:
     """Print the settings in force as TOML: file, environment and defaults; secrets are masked."""
     settings = read_settings(config)
     print(f"# from {settings.source}, the environment and the defaults\n")

@@ -10,8 +10,9 @@ from streamfea.settings import DatabaseSettings
 
 _EMBEDDED = "embedded:"
 
-# libpq parameters (PostgreSQL manual, "Database Connection Control Functions"), seconds but for tcp_user_timeout (milliseconds):
-# a server that vanished without closing its connections is noticed within half a minute instead of hours.
+# libpq parameters (PostgreSQL manual, "Database Connection Control Functions"), seconds but for tcp_user_timeout
+# (milliseconds): a server that vanished without closing its connections is noticed within half a minute instead of
+# hours.
 _CONNECT_ARGS = {
     "application_name": "streamfea",
     "connect_timeout": 10,

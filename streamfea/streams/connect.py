@@ -19,8 +19,8 @@ _ANSWER_TIMEOUT_SECONDS = 10.0
 def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redis:
     """Return a client for `settings` that may wait up to `block` for an answer; nothing is connected yet.
 
-    The time-out of the socket has to exceed the longest BLOCK, or every quiet stream looks like a dead server. Nothing is
-    tried again behind our back: whoever waits for a server says so.
+    The time-out of the socket has to exceed the longest BLOCK, or every quiet stream looks like a dead server.
+    Nothing is tried again behind our back: whoever waits for a server says so.
 
     An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be.
     """

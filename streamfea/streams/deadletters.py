@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from redis import Redis
 
@@ -34,7 +35,8 @@ class DeadLetter:
 def dead_letters(client: Redis, queue: Queue) -> Iterator[DeadLetter]:
     """Yield the dead letters of `queue`, oldest first."""
     start = "-"
-    while page := client.xrange(dead_letters_key(queue.stream, queue.group), start, "+", count=_PAGE):
+    replies: Any = client  # redis-py leaves the types of replies open
+    while page := replies.xrange(dead_letters_key(queue.stream, queue.group), start, "+", count=_PAGE):
         for letter_id, fields in page:
             yield _dead_letter(letter_id.decode(), fields)
         start = f"({page[-1][0].decode()}"

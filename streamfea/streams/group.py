@@ -43,7 +43,7 @@ class Group:
     def __init__(self, client: Redis, queue: Queue, consumer: str) -> None:
         self.queue = queue
         self.consumer = consumer
-        self._client = client
+        self._client: Any = client  # redis-py leaves the types of replies open
         self._scripts = Scripts(client)
         self._stream = queue.stream
         self._dead = dead_letters_key(queue.stream, queue.group)
@@ -146,17 +146,20 @@ class Group:
         wait_ms = max(0, last_error.due_ms - self.now_ms())
         idle_ms = max(0, self._claim_idle_ms - wait_ms)
         arguments = [self.queue.group, self.consumer, entry_id, idle_ms, last_error.to_json()]
-        return self._run_unless_gone("postpone", [self._stream, self._errors], arguments)
+        return bool(self._run_unless_gone("postpone", [self._stream, self._errors], arguments))
 
     def bury(self, entry: Entry, provenance: Mapping[str, str | int]) -> bool:
-        """Move an entry, all its fields and where it comes from to the dead letters; return whether it was still ours."""
+        """Move an entry, with all its fields and its provenance, to the dead letters.
+
+        Returns whether it was still ours.
+        """
         origin = [part for name, value in provenance.items() for part in (f"streamfea-{name}", value)]
         fields = [part for pair in entry.fields.items() for part in pair]
         arguments = [self.queue.group, self.consumer, entry.id, len(origin), *origin, *fields]
-        return self._run_unless_gone("bury", [self._stream, self._dead, self._errors], arguments)
+        return bool(self._run_unless_gone("bury", [self._stream, self._dead, self._errors], arguments))
 
     def hand_over(self, held: Iterable[Claimed]) -> None:
-        """Make entries available to the others at once, with the counts of deliveries and last errors that are given."""
+        """Make entries available to the others at once, with the delivery counts and last errors as given."""
         arguments: list[Any] = [self.queue.group, self.consumer, self._claim_idle_ms]
         for one in held:
             arguments += [one.id, one.deliveries, one.last_error.to_json() if one.last_error else ""]
@@ -165,7 +168,7 @@ class Group:
     def renew(self, entry_ids: Iterable[str]) -> int:
         """Keep entries from being claimed by others; return how many are still ours."""
         arguments = [self.queue.group, self.consumer, *entry_ids]
-        return self._run_unless_gone("renew", [self._stream], arguments)
+        return int(self._run_unless_gone("renew", [self._stream], arguments))
 
     def unseen(self, held: Container[str], count: int) -> list[Claimed]:
         """Return up to `count` entries that the server delivered to this consumer in replies that never arrived.
@@ -207,7 +210,7 @@ class Group:
 
     def forget(self, consumer: str) -> bool:
         """Remove `consumer` from the group unless something is pending for it; return whether it is gone."""
-        return self._run_unless_gone("forget_consumer", [self._stream], [self.queue.group, consumer])
+        return bool(self._run_unless_gone("forget_consumer", [self._stream], [self.queue.group, consumer]))
 
     def now_ms(self) -> int:
         """Return milliseconds since the epoch on the server's clock, the one that all consumers share."""

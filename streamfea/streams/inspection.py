@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -33,7 +34,7 @@ def _version(client: Redis, info: dict[str, object]) -> Finding:
     name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
     version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
     try:
-        client.execute_command("XAUTOCLAIM", _nowhere(), _nowhere(), "nobody", 0, "0-0")
+        _run(client, "XAUTOCLAIM", _nowhere(), _nowhere(), "nobody", 0, "0-0")
     except NoPermissionError:
         pass  # told with the other permissions
     except ResponseError as error:
@@ -103,7 +104,7 @@ def _eviction(info: dict[str, object]) -> Finding:
 def _stream(client: Redis, queue: Queue) -> Finding:
     what = f"queue {queue.name}: stream"
     try:
-        kind = client.type(queue.stream).decode()
+        kind = bytes(_run(client, "TYPE", queue.stream)).decode()
     except RedisError as error:
         return Finding(what, "problem", str(error), "grant TYPE on the stream")
     if kind == "stream":
@@ -119,9 +120,12 @@ def _stream(client: Redis, queue: Queue) -> Finding:
 
 
 def _permissions(client: Redis, queue: Queue) -> Finding:
-    """Try every command that a worker uses, in a way that changes nothing: permissions are checked before anything else."""
+    """Try every command that a worker uses, in a way that changes nothing.
+
+    Redis looks at permissions before anything else.
+    """
     what = f"queue {queue.name}: permissions"
-    denied = [" ".join(command) for *command, arguments in _commands(queue) if _is_denied(client, *command, *arguments)]
+    denied = [" ".join(names) for names, arguments in _commands(queue) if _is_denied(client, *names, *arguments)]
     if not denied:
         return Finding(what, "ok", "all commands on all keys")
     return Finding(
@@ -132,39 +136,46 @@ def _permissions(client: Redis, queue: Queue) -> Finding:
     )
 
 
-def _commands(queue: Queue) -> Iterator[tuple[str, str, list[object]] | tuple[str, list[object]]]:
+def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
+    """Yield the words of each command that are worth telling, and its other arguments."""
     stream, nowhere = queue.stream, _nowhere()
     dead, errors = dead_letters_key(stream, queue.group), errors_key(stream, queue.group)
-    # A group that does not exist, an id that cannot be: each is refused, or finds nothing, after the permission was granted.
-    yield "XADD", stream, ["0-0", "field", "value"]
-    yield "XADD", dead, ["0-0", "field", "value"]
-    yield "XREADGROUP", ["GROUP", nowhere, "nobody", "STREAMS", stream, ">"]
-    yield "XACK", stream, [nowhere, "0-0"]
-    yield "XCLAIM", stream, [nowhere, "nobody", 0, "0-0"]
-    yield "XAUTOCLAIM", stream, [nowhere, "nobody", 0, "0-0"]
-    yield "XPENDING", stream, [nowhere]
-    yield "XRANGE", stream, ["0-0", "0-0"]
-    yield "XLEN", dead, []
-    yield "XGROUP", "CREATE", [stream, nowhere, "no-id"]
-    yield "XGROUP", "DELCONSUMER", [stream, nowhere, "nobody"]
-    yield "XINFO", "GROUPS", [stream]
-    yield "HSET", errors, []
-    yield "HGET", errors, ["0-0"]
-    yield "HDEL", errors, ["0-0"]
-    yield "HLEN", errors, []
-    yield "EVALSHA", ["0" * 40, 1, stream]
-    yield "SCRIPT", "LOAD", ["return 1"]
-    yield "TIME", []
+    # A group that does not exist, an id that cannot be: each is refused, or finds nothing, after the permission was
+    # granted.
+    yield ["XADD", stream], ["0-0", "field", "value"]
+    yield ["XADD", dead], ["0-0", "field", "value"]
+    yield ["XREADGROUP"], ["GROUP", nowhere, "nobody", "STREAMS", stream, ">"]
+    yield ["XACK", stream], [nowhere, "0-0"]
+    yield ["XCLAIM", stream], [nowhere, "nobody", 0, "0-0"]
+    yield ["XAUTOCLAIM", stream], [nowhere, "nobody", 0, "0-0"]
+    yield ["XPENDING", stream], [nowhere]
+    yield ["XRANGE", stream], ["0-0", "0-0"]
+    yield ["XLEN", dead], []
+    yield ["XGROUP", "CREATE"], [stream, nowhere, "no-id"]
+    yield ["XGROUP", "DELCONSUMER"], [stream, nowhere, "nobody"]
+    yield ["XINFO", "GROUPS"], [stream]
+    yield ["HSET", errors], []
+    yield ["HGET", errors], ["0-0"]
+    yield ["HDEL", errors], ["0-0"]
+    yield ["HLEN", errors], []
+    yield ["EVALSHA"], ["0" * 40, 1, stream]
+    yield ["SCRIPT", "LOAD"], ["return 1"]
+    yield ["TIME"], []
 
 
 def _is_denied(client: Redis, *command: object) -> bool:
     try:
-        client.execute_command(*command)
+        _run(client, *command)
     except NoPermissionError:
         return True
     except RedisError:
         return False
     return False
+
+
+def _run(client: Redis, *command: object) -> Any:
+    raw: Any = client  # redis-py leaves execute_command() untyped
+    return raw.execute_command(*command)
 
 
 def _info(client: Redis) -> dict[str, object]:

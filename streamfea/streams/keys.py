@@ -4,7 +4,7 @@
 |---|---|---|---|
 | the stream | stream | the entries, as producers add them | the user's |
 | `{STREAM}:dead:GROUP` | stream | dead letters | until they are replayed or purged |
-| `{STREAM}:errors:GROUP` | hash | entry id → last error (JSON) of what is being retried | as long as the entry is pending |
+| `{STREAM}:errors:GROUP` | hash | entry id → last error (JSON) of what is retried | while the entry is pending |
 """
 
 

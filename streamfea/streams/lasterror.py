@@ -9,8 +9,8 @@ from typing import Self
 class LastError:
     """Why an entry's last run failed and when the next one is due.
 
-    `due_ms` and `failed_at_ms` are milliseconds since the epoch on Redis' clock. `alone` names the consumer in which the
-    entry runs alone right now: where it still stands after that consumer has died, this entry was its death.
+    `due_ms` and `failed_at_ms` are milliseconds since the epoch on Redis' clock. `alone` names the consumer in which
+    the entry runs alone right now: where it still stands after that consumer has died, this entry was its death.
     """
 
     type: str = ""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -26,9 +26,9 @@ _PAGE = 1000
 class PendingEntry:
     """An entry that was delivered to `consumer` and not acknowledged.
 
-    `idle_ms` is the time since it was last delivered or renewed, `age_ms` since it was added. `state` is `in-flight` while a worker
-    has it, `retrying` while it waits for its next try, `stranded` when nobody has touched it for `claim_idle`: no worker is
-    there to take it over.
+    `idle_ms` is the time since it was last delivered or renewed, `age_ms` since it was added. `state` is `in-flight`
+    while a worker has it, `retrying` while it waits for its next try, `stranded` when nobody has touched it for
+    `claim_idle`: no worker is there to take it over.
     """
 
     queue: str
@@ -57,7 +57,7 @@ def pending_entries(client: Redis, queue: Queue, wanted: PendingFilter) -> Itera
         now_ms = server_now_ms(client)
         chosen = [one for one in page if one["times_delivered"] >= wanted.min_deliveries]
         ids = [one["message_id"] for one in chosen]
-        errors = client.hmget(errors_key(queue.stream, queue.group), ids) if ids else []
+        errors: Any = client.hmget(errors_key(queue.stream, queue.group), ids) if ids else []
         for one, error in zip(chosen, errors, strict=True):
             yield _entry(queue, one, LastError.from_json(error or b""), now_ms)
         if len(page) < _PAGE:
@@ -65,10 +65,11 @@ def pending_entries(client: Redis, queue: Queue, wanted: PendingFilter) -> Itera
         start = f"({page[-1]['message_id'].decode()}"
 
 
-def _page(client: Redis, queue: Queue, wanted: PendingFilter, start: str) -> list[dict[str, object]]:
+def _page(client: Redis, queue: Queue, wanted: PendingFilter, start: str) -> list[dict[str, Any]]:
     try:
+        replies: Any = client  # redis-py leaves the types of replies open
         return list(
-            client.xpending_range(
+            replies.xpending_range(
                 queue.stream, queue.group, start, "+", _PAGE, wanted.consumer, to_ms(wanted.idle) or None
             )
         )
@@ -78,16 +79,16 @@ def _page(client: Redis, queue: Queue, wanted: PendingFilter, start: str) -> lis
         raise
 
 
-def _entry(queue: Queue, pending: dict[str, object], last_error: LastError | None, now_ms: int) -> PendingEntry:
-    entry_id = pending["message_id"].decode()  # type: ignore[attr-defined]  # redis-py leaves the replies' types open
-    idle_ms = int(pending["time_since_delivered"])  # type: ignore[call-overload]  # as above
+def _entry(queue: Queue, pending: dict[str, Any], last_error: LastError | None, now_ms: int) -> PendingEntry:
+    entry_id = pending["message_id"].decode()
+    idle_ms = int(pending["time_since_delivered"])
     return PendingEntry(
         queue=queue.name,
         id=entry_id,
-        consumer=pending["consumer"].decode(),  # type: ignore[attr-defined]  # as above
+        consumer=pending["consumer"].decode(),
         idle_ms=idle_ms,
         age_ms=age_ms(entry_id, now_ms),
-        deliveries=int(pending["times_delivered"]),  # type: ignore[call-overload]  # as above
+        deliveries=int(pending["times_delivered"]),
         state=_state(queue, idle_ms, last_error, now_ms),
         error=last_error.summary if last_error and last_error.type else None,
     )

@@ -21,10 +21,10 @@ _COUNT_AT_MOST = 10_000
 class QueueStatus:
     """One queue at one moment.
 
-    `length` is the number of entries in the stream, `lag` how many of them the group has not been given yet (a bound, unless
-    `lag_exact`), `pending` how many it was given and has not acknowledged, `retrying` how many of these have failed at least
-    once, `dead` the number of dead letters; `oldest_pending_ms` is the time since the oldest pending entry was added.
-    `legacy_backlog` is None: no list feeds the stream.
+    `length` is the number of entries in the stream, `lag` how many of them the group has not been given yet (a
+    bound, unless `lag_exact`), `pending` how many it was given and has not acknowledged, `retrying` how many of
+    these have failed at least once, `dead` the number of dead letters; `oldest_pending_ms` is the time since the
+    oldest pending entry was added. `legacy_backlog` is None: no list feeds the stream.
     """
 
     queue: str
@@ -98,8 +98,9 @@ def _pending(client: Redis, queue: Queue) -> tuple[int, str | None]:
 def _lag(client: Redis, queue: Queue, length: int, group: dict[str, Any] | None) -> tuple[int, bool]:
     """Return the lag and whether it is exact.
 
-    The server's own figure is nil or wrong after entries were deleted or the group was moved (redis#13957), and 6.2 has none. So
-    a lag that is small enough is counted; a larger one is the server's word, capped by what is in the stream at all.
+    The server's own figure is nil or wrong after entries were deleted or the group was moved (redis#13957), and 6.2
+    has none. So a lag that is small enough is counted; a larger one is the server's word, capped by what is in the
+    stream at all.
     """
     if group is None:
         return length, True

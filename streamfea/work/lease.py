@@ -48,7 +48,8 @@ class Lease:
 
     def _run(self) -> None:
         while not self._ended.wait(self._every):
-            # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a retry.
+            # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a
+            # retry.
             with self._lock:
                 if self._held:
                     self._renew()

@@ -35,7 +35,7 @@ class Patience:
         self._retrying = Retrying(
             retry=retry_if_exception(is_outage),
             wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_SECONDS),
-            sleep=stop.wait,
+            sleep=lambda seconds: _wait(stop, seconds),
             stop=lambda _: stop.is_set(),
             before_sleep=self._note_outage,
         )
@@ -56,12 +56,16 @@ class Patience:
         if self._since is None and state.outcome is not None:
             self._since = time.monotonic()
             self.outages += 1
-            log.warning(f"waiting for {self._server}", reason=_first_line(state.outcome.exception()))
+            log.warning("waiting for %s", self._server, reason=_first_line(state.outcome.exception()))
 
     def _note_recovery(self) -> None:
         if self._since is not None:
-            log.info(f"{self._server} is back", after_seconds=round(time.monotonic() - self._since, 1))
+            log.info("%s is back", self._server, after_seconds=round(time.monotonic() - self._since, 1))
             self._since = None
+
+
+def _wait(stop: StopSignal, seconds: float) -> None:
+    stop.wait(seconds)
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -29,7 +29,8 @@ __all__ = ["preflight", "run_worker"]
 
 log = structlog.get_logger(__name__)
 
-# What PostgreSQL says while connecting when waiting will not help; before a session exists there is no SQLSTATE to go by.
+# What PostgreSQL says while connecting when waiting will not help; before a session exists there is no SQLSTATE to
+# go by.
 _REFUSALS = (
     "authentication failed",
     "no password supplied",
@@ -71,7 +72,8 @@ def run_worker(
 def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, tables: bool) -> None:
     """Make sure that workers for `queues` can work: handlers, both servers, tables; `tables` creates missing ones.
 
-    Waits for a server that is away. Raises `ConfigurationError` for what waiting does not mend, `Interrupted` when `stop` is set.
+    Waits for a server that is away. Raises `ConfigurationError` for what waiting does not mend, `Interrupted` when
+    `stop` is set.
     """
     handlers = load_handlers(list(queues))
     with _servers(settings, queues[0]) as (engine, client):
@@ -81,7 +83,8 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
         missing = postgresql.call(lambda: _tables_ready(engine, handlers, tables))
         if missing:
             raise ConfigurationError(
-                f"the database lacks {_listed('table', missing)}: run `streamfea initdb`, or consume with --create-tables"
+                f"the database lacks {_listed('table', missing)}: "
+                "run `streamfea initdb`, or consume with --create-tables"
             )
         redis = Patience("Redis", is_outage, stop)
         for queue in queues:

@@ -2,13 +2,13 @@
 
 | outcome | in Redis | if we die before that |
 |---|---|---|
-| done | acknowledged, last error dropped | delivered again: done twice, unless it is exactly-once |
+| done | acknowledged, last error dropped | delivered again: done twice |
 | failed, deliveries left | last error kept, claimed again after the back-off | delivered again, the try counts |
 | postponed, deliveries left | the same, after the delay that the handler named | delivered again, the try counts |
 | failed or postponed, no deliveries left | dead letter, reason `failed` | delivered once more, then a dead letter |
 | rejected | dead letter, reason `rejected` | delivered again, then a dead letter |
 | without a record | dead letter, reason `no-record` | delivered again, then a dead letter |
-| its run killed the process, no deliveries left | dead letter, reason `crashed` or `timeout` | claimed again, then a dead letter |
+| its run killed the process, none left | dead letter, reason `crashed` or `timeout` | claimed, then a dead letter |
 
 Each line is one step on the server, so there is nothing in between.
 """

@@ -1,7 +1,7 @@
 """The worker processes of one `consume`: started, watched, restarted, stopped.
 
-The supervisor opens no connection, starts no thread and imports no handler, so that what it forks is clean. A pipe whose writing
-end only it holds tells the workers that it is alive: when that closes, they finish and go.
+The supervisor opens no connection, starts no thread and imports no handler, so that what it forks is clean. A pipe
+whose writing end only it holds tells the workers that it is alive: when that closes, they finish and go.
 """
 
 import multiprocessing
@@ -63,7 +63,8 @@ class Supervisor:
     def run(self, *, create_tables: bool = False) -> None:
         """Work until `stop` is set or, with `until_empty`, until every worker found nothing left to do.
 
-        Raises `ConfigurationError` when a worker's configuration cannot work, `StreamfeaError` when workers had to be killed.
+        Raises `ConfigurationError` when a worker's configuration cannot work, `StreamfeaError` when workers had to
+        be killed.
         """
         try:
             self._preflight(create_tables)
@@ -78,7 +79,8 @@ class Supervisor:
             killed = self._end()
         if killed:
             raise StreamfeaError(
-                f"{killed} of {len(self._slots)} workers had to be killed; what they held goes to others after claim_idle"
+                f"{killed} of {len(self._slots)} workers had to be killed; "
+                "what they held goes to others after claim_idle"
             )
 
     def _preflight(self, create_tables: bool) -> None:
@@ -91,7 +93,7 @@ class Supervisor:
         process.start()
         sender.close()
         while process.is_alive():
-            wait([process.sentinel, self._stop])
+            wait([process.sentinel, self._stop.fileno()])
             if self._stop.is_set():
                 process.terminate()
                 process.join(_LOOK_EVERY_SECONDS)
@@ -135,7 +137,7 @@ class Supervisor:
         for slot in self._slots:
             if slot.process is None and not slot.finished:
                 pause = min(pause, max(0.0, slot.start_at - time.monotonic()))
-        wait([self._stop, *(slot.process.sentinel for slot in self._slots if slot.process)], pause)
+        wait([self._stop.fileno(), *(slot.process.sentinel for slot in self._slots if slot.process)], pause)
 
     def _reap(self) -> None:
         for slot in self._slots:
