@@ -78,7 +78,7 @@ def _one_by_one(servers: Servers, count: int) -> float:
         started = time.perf_counter()
         while popped := client.brpop(["legacy"], timeout=0.1):
             with Session(engine) as session:
-                process(session, popped[1])  # type: ignore[index]  # redis-py leaves the types of replies open
+                process(session, popped[1])
                 session.commit()
         seconds = time.perf_counter() - started - 0.1
     engine.dispose()
@@ -95,13 +95,13 @@ def _floor(servers: Servers, count: int, batch: int = 500) -> float:
         client.xgroup_create("events", "floor", id="0")
         started = time.perf_counter()
         while reply := client.xreadgroup("floor", "me", {"events": ">"}, count=batch):
-            entries = reply[0][1]  # type: ignore[index]  # as above
+            entries = reply[0][1]
             with connection.cursor() as cursor, cursor.copy("COPY my_event (name, timestamp) FROM STDIN") as copy:
-                for _, fields in entries:  # type: ignore[misc,union-attr]  # as above
-                    event = json.loads(fields[b"record"])  # type: ignore[call-overload,index]  # as above
+                for _, fields in entries:
+                    event = json.loads(fields[b"record"])
                     copy.write_row((event["name"], event["timestamp"]))
             connection.commit()
-            client.xack("events", "floor", *(entry_id for entry_id, _ in entries))  # type: ignore[misc,union-attr]  # as above
+            client.xack("events", "floor", *(entry_id for entry_id, _ in entries))
         seconds = time.perf_counter() - started
     if servers.rows() != count:
         raise AssertionError(f"{servers.rows()} rows, not {count}")

@@ -19,21 +19,16 @@ from streamfea.settings import Settings, load_settings
 from streamfea.streams.connect import open_redis
 
 __all__ = [
-    "ConfigOption", "DebugOption", "JsonOption", "console", "duration_option", "human_ms", "new_table", "open_client", "print_json",
-    "read_settings",
+    "ConfigOption", "DebugOption", "JsonOption", "console", "duration_option", "human_ms", "new_table", "open_client",
+    "print_json", "read_settings",
 ]  # fmt: skip
 
 THRESHOLD_PASSED = 3
 """The exit code when a `--fail-…` threshold is passed."""
 
+_USUAL = "$STREAMFEA_CONFIG, streamfea.toml or config/streamfea.toml"
 ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        help="The TOML file.  [default: $STREAMFEA_CONFIG, streamfea.toml or config/streamfea.toml]",
-        show_default=False,
-    ),
+    Path | None, typer.Option("--config", "-c", help=f"The TOML file.  [default: {_USUAL}]", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

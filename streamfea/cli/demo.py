@@ -192,11 +192,11 @@ class _Demo:
         figures = queue_status(client, queue)
         seconds = max(seen.last_row_at - seen.first_row_at, 0.001)
         twice = seen.rows - flights
+        rate = f"[bold green]{seen.rows / seconds:,.0f}[/] records/s from the first commit to the last"
+        rest = f"{figures.dead} of {spoiled} spoiled records in the dead letters"
         lines = [
-            f"[bold green]{seen.rows:,}[/] rows committed, [bold green]{seen.rows / seconds:,.0f}[/] records/s "
-            "from the first commit to the last",
-            f"[bold green]{figures.pending}[/] pending, [bold green]{figures.lag}[/] waiting, "
-            f"{figures.dead} of {spoiled} spoiled records in the dead letters",
+            f"[bold green]{seen.rows:,}[/] rows committed, {rate}",
+            f"[bold green]{figures.pending}[/] pending, [bold green]{figures.lag}[/] waiting, {rest}",
         ]
         if twice:
             lines.append(

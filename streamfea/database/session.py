@@ -1,8 +1,9 @@
 """The session that handlers get, which many records share without noticing.
 
-A transaction commits the work of a whole batch, yet every record must see, and suffer, what it would with a transaction of
-its own. So the session keeps account of what the record at hand has done: has it sent SQL, which objects has it added, is the
-transaction still the one that was opened. `streamfea.work.batch` decides from these what may be kept.
+A transaction commits the work of a whole batch, yet every record must see, and suffer, what it would with a
+transaction of its own. So the session keeps account of what the record at hand has done: has it sent SQL, which
+objects has it added, is the transaction still the one that was opened. `streamfea.work.batch` decides from these
+what may be kept.
 """
 
 from typing import Any, NoReturn
@@ -79,7 +80,7 @@ class DbSession(Session):
         self._in_record = True
 
     def end_record(self) -> None:
-        """The record's code has run; what is called from now on is streamfea's own doing."""
+        """Note that the record's code has run: what is called from now on is streamfea's own doing."""
         self._in_record = False
 
     def keep_record(self) -> None:
@@ -184,7 +185,10 @@ class DbSession(Session):
         super().prepare()
 
     def flush(self, objects: Any = None) -> None:
-        """Write all changes to the database; earlier records' objects then leave the session, as committed ones would."""
+        """Write all changes to the database.
+
+        Objects of earlier records then leave the session, as committed ones would.
+        """
         self._touched = True
         super().flush(objects)
         if self._in_record and self._shared is not None:

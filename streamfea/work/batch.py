@@ -1,10 +1,10 @@
 """One transaction for a whole batch, and yet every record on its own: optimistic group commit.
 
-All records of a batch run in one transaction, without savepoints. When something goes wrong, it is found out who it was,
-exactly, and only then is it paid for. The rule that keeps this exact: *a record is convicted only by what it does when
-nobody else's unwritten work is in the session*. Autoflush and commit write what earlier records have added, so an
-IntegrityError raised inside one record may be another's. And the order of the records is kept, whatever is run again: what
-came before a culprit is committed before it, what comes after it sees what it would have seen.
+All records of a batch run in one transaction, without savepoints. When something goes wrong, it is found out who it
+was, exactly, and only then is it paid for. The rule that keeps this exact: *a record is convicted only by what it
+does when nobody else's unwritten work is in the session*. Autoflush and commit write what earlier records have
+added, so an IntegrityError raised inside one record may be another's. And the order of the records is kept, whatever
+is run again: what came before a culprit is committed before it, what comes after it sees what it would have seen.
 """
 
 import time
@@ -57,8 +57,8 @@ class Attempt:
 class GroupCommit:
     """Runs the records of entries through a handler and commits them together.
 
-    `sessions` makes the sessions, `process` is given one and an entry. A transaction holds at most `batch_size` records and
-    takes no new one after `commit_interval_seconds`.
+    `sessions` makes the sessions, `process` is given one and an entry. A transaction holds at most `batch_size`
+    records and takes no new one after `commit_interval_seconds`.
     """
 
     def __init__(
@@ -127,11 +127,7 @@ class GroupCommit:
             self._watch.started(entry)
             self._process(session, entry)
             session.end_record()
-            if session.aborted:
-                raise TransactionAborted(
-                    "an SQL error aborted the transaction, and the handler went on as if nothing were"
-                )
-            session.commit()
+            _commit_whole(session)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
@@ -174,11 +170,15 @@ class GroupCommit:
             session.end_record()
             if not session.wants_own_transaction:
                 _raise_if_not_its_fault(session, error)
-            undone = session.forget_record()
-            return outcome_of(entry, error) if undone else self._set_apart(session)
+            outcome = outcome_of(entry, error)
+            if not session.forget_record():
+                self._set_apart(session)
+                return None
+            return outcome
         session.end_record()
         if session.wants_own_transaction or not session.intact:
-            return self._set_apart(session)
+            self._set_apart(session)
+            return None
         self._wanted_own = 0
         session.keep_record()
         return outcome
@@ -210,6 +210,12 @@ def _raise_if_not_its_fault(session: DbSession, error: BaseException) -> None:
     fault = whose_fault(error)
     if fault is not Fault.RECORD or session.lost:
         raise _WorldFaultError(outage=fault is not Fault.CONFLICT) from error
+
+
+def _commit_whole(session: DbSession) -> None:
+    if session.aborted:
+        raise TransactionAborted("an SQL error aborted the transaction, and the handler went on as if nothing were")
+    session.commit()
 
 
 def _split_at(entries: Sequence[Entry], ids: set[str]) -> list[Part]:

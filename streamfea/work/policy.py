@@ -66,7 +66,7 @@ def retry_delay(outcome: Outcome, backoff: timedelta) -> timedelta:
     if isinstance(outcome.error, Retry):
         return outcome.error.delay
     doublings = min(outcome.entry.deliveries - 1, 30)
-    return min(backoff * 2**doublings, _LONGEST_BACKOFF)
+    return min(backoff * float(2**doublings), _LONGEST_BACKOFF)
 
 
 def whose_fault(error: BaseException) -> Fault:

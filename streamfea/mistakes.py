@@ -1,0 +1,112 @@
+"""Mistakes in a configuration, as their author wants to read them: where, what, and what to do."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+__all__ = ["check_database_url", "check_redis_url", "masked", "mistakes_in", "suggestion"]
+
+_MASK = "********"
+_LATER_KEYS = {"guarantee", "retention", "legacy_list", "legacy_errors", "shards"}
+_LATER_SECTIONS = {"metrics", "dashboard"}
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "embedded:")
+_LATER_REDIS_SCHEMES = ("redis+sentinel://", "redis+cluster://")
+_EXAMPLES = {
+    "redis": '[redis] with url = "redis://localhost:6379/0"',
+    "redis.url": 'url = "redis://localhost:6379/0"',
+    "database": '[database] with url = "postgresql+psycopg://user@localhost/name"',
+    "database.url": 'url = "postgresql+psycopg://user@localhost/name"',
+    "queues": '[queues.NAME] with handler = "module"',
+}
+
+
+def check_redis_url(url: Any) -> Any:
+    """Return `url`; raise `ValueError` when it is of a kind that this version does not know."""
+    if not isinstance(url, str) or url.startswith(_REDIS_SCHEMES):
+        return _with_folder(url)
+    if url.startswith(_LATER_REDIS_SCHEMES):
+        raise ValueError(
+            "Sentinel and Cluster are not supported by this version yet; use redis://, rediss:// or unix://"
+        )
+    raise ValueError("not an address of a Redis: write redis://, rediss://, unix:// or embedded:DIR")
+
+
+def check_database_url(url: Any) -> Any:
+    """Return `url`; raise `ValueError` when it is not one of PostgreSQL through psycopg."""
+    if not isinstance(url, str) or url.startswith(("postgresql+psycopg://", "embedded:")):
+        return _with_folder(url)
+    if url.startswith(("postgresql", "postgres:")):
+        raise ValueError("write postgresql+psycopg:// before the rest, the driver that streamfea uses")
+    raise ValueError("not an address of a PostgreSQL: write postgresql+psycopg:// or embedded:DIR")
+
+
+def masked(url: str | None) -> str:
+    """Return `url` with a password in it masked; what has no URL is masked whole."""
+    if url is None:
+        return _MASK
+    without = re.sub(r"(://[^/?#:@]*:)[^@]*(?=@)", rf"\1{_MASK}", url)
+    return re.sub(r"((?:[?&])password=)[^&]*", rf"\1{_MASK}", without)
+
+
+def mistakes_in(error: ValidationError | None, source: str, variables: Sequence[str], root: type[BaseModel]) -> str:
+    """Return a line for each mistake in `source`, under a line that counts them; `variables` are unknown ones."""
+    lines = list(dict.fromkeys(_line(one, root) for one in (error.errors() if error else [])))
+    lines += [
+        f"{variable}: there is no such setting; write STREAMFEA_SECTION__KEY, or unset it" for variable in variables
+    ]
+    count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+    return "\n  ".join([f"{count} in {source}:", *lines])
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the word that was probably meant, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _line(error: ErrorDetails, root: type[BaseModel]) -> str:
+    parts = [str(part) for part in error["loc"]]
+    return f"{'.'.join(parts)}: {_problem(error, parts, root)}" if parts else _problem(error, parts, root)
+
+
+def _problem(error: ErrorDetails, parts: list[str], root: type[BaseModel]) -> str:
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        if parts[-1] in (_LATER_SECTIONS if len(parts) == 1 else _LATER_KEYS):
+            return "not supported by this version yet; remove it"
+        return (
+            f"there is no such {'key' if len(parts) > 1 else 'section'}{suggestion(parts[-1], _siblings(root, parts))}"
+        )
+    if kind == "missing":
+        where = ".".join(parts)
+        return f"is missing; add {_EXAMPLES.get(where, _example(parts))}"
+    if kind == "too_short" and parts == ["queues"]:
+        return f"there is none; add {_EXAMPLES['queues']}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return message.replace("timedelta(0)", "0s")
+
+
+def _example(parts: list[str]) -> str:
+    return 'handler = "module"' if parts[-1] == "handler" else f"{parts[-1]} = …"
+
+
+def _siblings(model: type[BaseModel], parts: list[str]) -> list[str]:
+    """Return the names that are known where the last of `parts` stands."""
+    inside: Any = model
+    for part in parts[:-1]:
+        field = inside.model_fields.get(part) if hasattr(inside, "model_fields") else None
+        if field is not None:
+            annotation = field.annotation
+            inside = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)[1:]), annotation)
+    names = list(inside.model_fields) if hasattr(inside, "model_fields") else []
+    return [name for name in names if name not in {"name", "source"}]
+
+
+def _with_folder(url: Any) -> Any:
+    if url == "embedded:":
+        raise ValueError("name the folder that the server lives in, as in embedded:var/server")
+    return url
