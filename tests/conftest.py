@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from redis import Redis
 from sqlalchemy import create_engine, make_url, text
 
 from streamfea.embedded import ensure_postgresql, ensure_valkey, stop
+from tests.commands import Project
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +80,24 @@ def own_postgresql(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "postgresql"
     yield directory
     stop(directory)
+
+
+@pytest.fixture
+def project(tmp_path: Path, redis_url: str, database_url: str, client: Redis, name: str) -> Project:
+    """A project with the handler `recorder` on the shared servers; its table is there."""
+    project = Project(tmp_path, redis_url, database_url, f"{name}:stream")
+    project.run("initdb")
+    return project
+
+
+@pytest.fixture
+def rows(database_url: str) -> Iterator[Callable[[], list[int]]]:
+    """Return the numbers that the handler `recorder` has committed, in the order of their commits."""
+    engine = create_engine(database_url)
+
+    def numbers() -> list[int]:
+        with engine.connect() as connection:
+            return list(connection.scalars(text("SELECT number FROM seen ORDER BY id")))
+
+    yield numbers
+    engine.dispose()

@@ -57,6 +57,7 @@ records = st.lists(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size
 @example(batch=[["add_null"], ["swallow_savepoint", "add"], ["count"]], batch_size=100)
 @example(batch=[["add_late"], ["add_late"], ["count", "commit", "fail"]], batch_size=100)
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # what careless handlers do is warned of, rightly
 def test_a_batch_does_what_one_transaction_per_record_does(
     engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int
 ) -> None:

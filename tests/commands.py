@@ -1,0 +1,106 @@
+"""The installed command, as its users start it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HANDLERS = Path(__file__).parent / "handlers"
+
+
+class Project:
+    """A folder with a configuration, and the commands run in it."""
+
+    def __init__(self, folder: Path, redis_url: str, database_url: str, stream: str) -> None:
+        self.folder = folder
+        self.stream = stream
+        self.config = folder / "streamfea.toml"
+        self._servers = f"[redis]\nurl = {json.dumps(redis_url)}\n[database]\nurl = {json.dumps(database_url)}\n"
+        self.configure()
+
+    def configure(self, handler: str = "recorder", **keys: object) -> None:
+        """Write the configuration: one queue `q`, with these keys."""
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in {"stream": self.stream, **keys}.items())
+        self.config.write_text(f'{self._servers}[queues.q]\nhandler = "{handler}"\n{lines}')
+
+    def run(self, *arguments: str, expect: int = 0, stdin: bytes = b"", timeout: float = 60) -> str:
+        """Run a command to its end; return what it printed."""
+        result = subprocess.run(
+            [sys.executable, "-m", "streamfea", *arguments],
+            cwd=HANDLERS,
+            env=self._environment(),
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        errors = result.stderr.decode()
+        assert result.returncode == expect, f"exit code {result.returncode}\n{result.stdout.decode()}\n{errors}"
+        return result.stdout.decode() if expect == 0 or result.stdout else errors
+
+    def json(self, *arguments: str, expect: int = 0) -> list[dict[str, Any]]:
+        """Run a command with `--json`; return what it printed."""
+        listed: list[dict[str, Any]] = json.loads(self.run(*arguments, "--json", expect=expect))
+        return listed
+
+    @contextmanager
+    def consuming(self, *arguments: str) -> "Iterator[Consumer]":
+        """Run `consume` in the background; end it, and whatever is left of it, afterwards."""
+        log = self.folder / f"consume-{len(list(self.folder.glob('consume-*')))}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "streamfea", "consume", *arguments],
+                cwd=HANDLERS,
+                env=self._environment(),
+                stdout=file,
+                stderr=file,
+            )
+        consumer = Consumer(process, log)
+        try:
+            yield consumer
+        finally:
+            consumer.end()
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "STREAMFEA_CONFIG": str(self.config), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class Consumer:
+    """A running `consume`: the supervisor and its workers."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the worker processes that live."""
+        try:
+            return psutil.Process(self.process.pid).children()
+        except psutil.NoSuchProcess:
+            return []
+
+    def log(self) -> str:
+        """Return what it has logged so far."""
+        return self._log.read_text()
+
+    def terminate(self, timeout: float = 30) -> int:
+        """Ask it to finish; return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def end(self) -> None:
+        """Kill whatever is left."""
+        left = self.workers()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for worker in left:
+            if worker.is_running():
+                worker.kill()

@@ -1,0 +1,170 @@
+"""Records that go well, and records that do not, through the installed command."""
+
+import json
+import signal
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from streamfea.streams.keys import dead_letters_key, errors_key
+from tests.commands import Project
+from tests.waiting import wait_until
+
+Rows = Callable[[], list[int]]
+
+
+def add(client: Redis, project: Project, *records: dict[str, object]) -> None:
+    for record in records:
+        client.xadd(project.stream, {"record": json.dumps(record)})
+
+
+def letters(client: Redis, project: Project) -> list[dict[str, str]]:
+    found = client.xrange(dead_letters_key(project.stream, "streamfea"))
+    return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in found]  # type: ignore[union-attr]  # redis-py leaves the types of replies open
+
+
+def nothing_is_left(client: Redis, project: Project) -> bool:
+    summary = client.xpending(project.stream, "streamfea")
+    return not summary["pending"] and not client.exists(errors_key(project.stream, "streamfea"))
+
+
+def test_every_record_becomes_a_row_and_is_acknowledged(project: Project, client: Redis, rows: Rows) -> None:
+    add(client, project, *({"n": number} for number in range(1000)))
+    project.run("consume", "--until-empty")
+    assert rows() == list(range(1000))
+    assert nothing_is_left(client, project)
+    assert client.xinfo_consumers(project.stream, "streamfea") == []
+
+
+def test_a_failing_record_is_tried_and_then_buried_with_its_provenance(
+    project: Project, client: Redis, rows: Rows
+) -> None:
+    project.configure(max_deliveries=3, backoff="100ms")
+    client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "fail"}), "from": "sensor 7"})
+    add(client, project, {"n": 2})
+    project.run("consume", "--until-empty")
+    assert rows() == [2]
+    [letter] = letters(client, project)
+    assert letter["from"] == "sensor 7"
+    assert json.loads(letter["record"]) == {"n": 1, "do": "fail"}
+    assert letter["streamfea-reason"] == "failed"
+    assert letter["streamfea-deliveries"] == "3"
+    assert letter["streamfea-error-type"] == "ValueError"
+    assert letter["streamfea-error"] == "asked to fail"
+    assert "asked to fail" in letter["streamfea-traceback"]
+    assert letter["streamfea-queue"] == "q"
+    assert nothing_is_left(client, project)
+
+
+def test_tries_are_counted_on_the_server_and_survive_restarts(project: Project, client: Redis) -> None:
+    project.configure(max_deliveries=3, backoff="100ms")
+    add(client, project, {"n": 1, "do": "fail"})
+    for deliveries in (1, 2):
+        with project.consuming() as consumer:
+            wait_until(lambda: times_delivered(client, project) >= deliveries, "the record was delivered")
+            consumer.terminate()
+    project.run("consume", "--until-empty")
+    [letter] = letters(client, project)
+    assert letter["streamfea-deliveries"] == "3"
+
+
+def test_a_rejected_record_is_buried_at_once(project: Project, client: Redis, rows: Rows) -> None:
+    add(client, project, {"n": 1, "do": "reject"}, {"n": 2})
+    project.run("consume", "--until-empty")
+    [letter] = letters(client, project)
+    assert (letter["streamfea-reason"], letter["streamfea-deliveries"]) == ("rejected", "1")
+    assert rows() == [2]
+
+
+def test_a_record_that_asks_for_later_waits_as_long_as_it_asked(project: Project, client: Redis) -> None:
+    project.configure(max_deliveries=2)
+    add(client, project, {"n": 1, "do": "retry", "delay": "1s"})
+    project.run("consume", "--until-empty")
+    [letter] = letters(client, project)
+    assert (letter["streamfea-reason"], letter["streamfea-error-type"]) == ("failed", "Retry")
+
+
+def test_an_entry_without_the_field_is_a_dead_letter(project: Project, client: Redis, rows: Rows) -> None:
+    client.xadd(project.stream, {"rekord": "{}"})
+    add(client, project, {"n": 2})
+    project.run("consume", "--until-empty")
+    [letter] = letters(client, project)
+    assert letter["streamfea-reason"] == "no-record"
+    assert "rekord" in letter["streamfea-error"]
+    assert rows() == [2]
+
+
+def test_all_fields_can_be_the_record(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(field="*")
+    client.xadd(project.stream, {"n": "7", "other": "text"})
+    project.run("consume", "--until-empty")
+    assert rows() == [7]
+
+
+@pytest.mark.parametrize("death", ["exit", "segfault"])
+def test_a_record_that_kills_its_worker_is_buried_and_no_other(
+    project: Project, client: Redis, rows: Rows, death: str
+) -> None:
+    project.configure(max_deliveries=1, backoff="100ms")
+    add(client, project, *({"n": number} for number in range(5)), {"n": 99, "do": death}, {"n": 5})
+    project.run("consume", "--until-empty")
+    [letter] = letters(client, project)
+    assert letter["streamfea-reason"] == "crashed"
+    assert json.loads(letter["record"])["n"] == 99
+    assert sorted(rows()) == list(range(6))
+    assert nothing_is_left(client, project)
+
+
+def test_a_record_that_never_returns_is_buried_and_no_other(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(max_deliveries=1, backoff="100ms", timeout="1s")
+    add(client, project, {"n": 0}, {"n": 99, "do": "hang"}, {"n": 1})
+    project.run("consume", "--until-empty")
+    [letter] = letters(client, project)
+    assert letter["streamfea-reason"] == "timeout"
+    assert sorted(rows()) == [0, 1]
+
+
+def test_sigterm_commits_what_runs_and_hands_over_the_rest(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(claim_idle="1h", commit_interval="10s")
+    add(client, project, {"n": 0, "do": "slow", "seconds": 1}, *({"n": number} for number in range(1, 10)))
+    with project.consuming() as consumer:
+        wait_until(lambda: times_delivered(client, project) == 1, "the batch was read")
+        assert consumer.terminate() == 0
+    assert rows() == [0]
+    project.run("consume", "--until-empty", timeout=20)
+    assert sorted(rows()) == list(range(10))
+
+
+def test_a_second_signal_stops_at_once(project: Project, client: Redis) -> None:
+    add(client, project, {"n": 0, "do": "hang"})
+    with project.consuming() as consumer:
+        wait_until(lambda: times_delivered(client, project) == 1, "the record was delivered")
+        consumer.process.send_signal(signal.SIGINT)
+        consumer.process.send_signal(signal.SIGTERM)
+        assert consumer.process.wait(10) == 1
+    assert "had to be killed" in consumer.log()
+
+
+def test_a_slow_worker_keeps_what_it_holds(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(claim_idle="500ms")
+    add(client, project, {"n": 0, "do": "slow", "seconds": 2.5})
+    with project.consuming("--workers", "2") as consumer:
+        wait_until(lambda: rows() == [0], "the record was committed")
+        wait_until(lambda: nothing_is_left(client, project), "it was acknowledged")
+        assert consumer.terminate() == 0
+    assert rows() == [0]
+
+
+def test_in_this_process_for_a_debugger(project: Project, client: Redis, rows: Rows) -> None:
+    add(client, project, {"n": 1})
+    project.run("consume", "q", "--workers", "0", "--until-empty")
+    assert rows() == [1]
+
+
+def times_delivered(client: Redis, project: Project) -> int:
+    try:
+        pending = client.xpending_range(project.stream, "streamfea", "-", "+", 1)
+    except Exception:  # noqa: BLE001 - there is no group yet
+        return 0
+    return int(pending[0]["times_delivered"]) if pending else 0
