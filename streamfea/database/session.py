@@ -55,6 +55,7 @@ class DbSession(Session):
         self._touched = False
         self._spoiled = False
         self._left = False
+        self._writes = False
         self._unwritten: list[tuple[str, object]] = []
         self._added: list[object] = []
         self._connection: Connection | None = None
@@ -189,8 +190,11 @@ class DbSession(Session):
 
         Objects of earlier records then leave the session, as committed ones would.
         """
-        self._touched = True
-        super().flush(objects)
+        self._touched = self._writes = True
+        try:
+            super().flush(objects)
+        finally:
+            self._writes = False
         if self._in_record and self._shared is not None:
             self._release_written()
 
@@ -199,7 +203,19 @@ class DbSession(Session):
         self._touched = True
         return super().connection(*args, **kwargs)
 
+    def get_bind(self, *args: Any, **kwargs: Any) -> Engine | Connection:
+        """Return what a statement is to be sent to; what earlier records have added is written before."""
+        if self._in_record and self._unwritten and not self._writes:
+            self._write_earlier()
+        return super().get_bind(*args, **kwargs)
+
     # Inside
+
+    def _write_earlier(self) -> None:
+        """Write earlier records' objects, and only these, for a statement that does not flush by itself."""
+        if self._added or self.dirty or self.deleted:
+            self._leave()
+        self.flush()
 
     def _require_own_transaction(self) -> None:
         if self._in_record and self._shared is not None:

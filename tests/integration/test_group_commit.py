@@ -50,7 +50,9 @@ records = st.lists(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size
 
 
 @settings(
-    max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(batch=records, batch_size=st.sampled_from([1, 2, 3, 100]))
 @example(batch=[["add_taken"], ["add_taken", "swallow_commit"], ["count"]], batch_size=100)
