@@ -30,12 +30,20 @@ class Project:
         lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in {"stream": self.stream, **keys}.items())
         self.config.write_text(f'{self._servers}[queues.q]\nhandler = "{handler}"\n{lines}')
 
-    def run(self, *arguments: str, expect: int = 0, stdin: bytes = b"", timeout: float = 60) -> str:
+    def run(
+        self,
+        *arguments: str,
+        expect: int = 0,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        columns: int | None = None,
+        cwd: Path = HANDLERS,
+    ) -> str:
         """Run a command to its end; return what it printed."""
         result = subprocess.run(
             [sys.executable, "-m", "streamfea", *arguments],
-            cwd=HANDLERS,
-            env=self._environment(),
+            cwd=cwd,
+            env={**self._environment(), **({"COLUMNS": str(columns)} if columns else {})},
             input=stdin,
             capture_output=True,
             timeout=timeout,

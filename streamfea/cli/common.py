@@ -1,6 +1,7 @@
 """What the commands have in common: options, settings, clients, output."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +60,8 @@ def open_client(settings: Settings) -> Iterator[Redis]:
 
 def console() -> Console:
     """Return the console for what a command was asked for; as wide as the terminal, or as a file may be."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_PIPED_WIDTH)
+    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if narrow else _PIPED_WIDTH)
 
 
 def print_json(rows: Iterable[Any]) -> None:

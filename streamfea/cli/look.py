@@ -100,13 +100,18 @@ def pending(
             first = list(islice(entries, limit))
             shown += first
             total += len(first) + sum(1 for _ in entries)
-    shown = sorted(shown, key=lambda entry: -entry.age_ms)[:limit]
+    shown = sorted(shown, key=_by_id)[:limit]
     if json:
         print_json(shown)
     else:
         _print_pending(shown, total, chosen)
     if fail_over is not None and total > fail_over:
         raise typer.Exit(THRESHOLD_PASSED)
+
+
+def _by_id(entry: PendingEntry) -> tuple[int, int]:
+    milliseconds, _, number = entry.id.partition("-")
+    return int(milliseconds), int(number)
 
 
 def _watch(client: Redis, queues: list[Queue]) -> None:

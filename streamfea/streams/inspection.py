@@ -132,7 +132,7 @@ def _permissions(client: Redis, queue: Queue) -> Finding:
         what,
         "problem",
         f"not permitted: {', '.join(denied)}",
-        "grant them with ACL SETUSER (see docs/operations.md)",
+        "grant them with ACL SETUSER",
     )
 
 

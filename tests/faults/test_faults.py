@@ -181,7 +181,7 @@ def test_two_workers_deadlock(world: World) -> None:
 def test_workers_are_killed_at_random(world: World) -> None:
     # A record that dies with its worker while it runs alone has to count that: it may have been the reason.
     world.project.configure(max_deliveries=10, claim_idle="2s", block="1s")
-    chance = random.Random(4)  # noqa: S311 - for variety, not for secrets
+    chance = random.Random(4)
     with world.producer.running(), world.project.consuming("--workers", "3") as consumer:
         world.goes_on()
         until = time.monotonic() + _SECONDS
@@ -213,8 +213,9 @@ def test_all_is_killed_at_once(world: World) -> None:
         for _ in range(3):
             with world.project.consuming("--workers", "2") as consumer:
                 world.goes_on()
-                for process in [*consumer.workers(), consumer.process]:
-                    process.kill()
+                for worker in consumer.workers():
+                    worker.kill()
+                consumer.process.kill()
     world.nothing_was_lost()
 
 

@@ -46,7 +46,7 @@ class Plain(Base):
     code: Mapped[int | None] = mapped_column(unique=True)
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """What a handler raises when it does not know further."""
 
 
@@ -204,7 +204,7 @@ def _roll_back_savepoint(session: Session) -> None:
 
 
 def _fail(_session: Session) -> None:
-    raise Broken("as planned")
+    raise BrokenError("as planned")
 
 
 def _reject(_session: Session) -> None:

@@ -1,0 +1,49 @@
+"""The checks of the workshop find what they are there to find."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+
+
+def run(script: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(_ROOT / ".ci" / script), *map(str, arguments)]
+    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_registrys_host_name_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+    file.write_text("fine: example.org\nnot so: https://" + "pypi" + ".org/simple\n")
+    result = run("hosts.py", file)
+    assert result.returncode == 1
+    assert result.stdout == f"{file}:2: a package registry's host name\n"
+
+
+def test_a_path_of_this_machine_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+    file.write_text(f"see {_ROOT}/streamfea\n")
+    assert run("hosts.py", file).stdout == f"{file}:1: a path of this machine\n"
+
+
+def test_broken_links_and_anchors_are_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# A heading, with `code`\n")
+    file = tmp_path / "page.md"
+    file.write_text("[a](other.md#a-heading-with-code) [b](gone.md) [c](other.md#no-such) `[d](gone.md)`\n")
+    result = run("links.py", file)
+    assert result.returncode == 1
+    assert [line.rpartition(" ")[2] for line in result.stdout.splitlines()] == ["gone.md", "#no-such"]
+
+
+def test_versions_of_the_lock_file_are_pinned(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "mine"  # kept\n')
+    (tmp_path / "uv.lock").write_text(
+        '[[package]]\nname = "mine"\nversion = "1"\nsource = { editable = "." }\n'
+        '[[package]]\nname = "b"\nversion = "2"\nsource = { registry = "x" }\n'
+        '[[package]]\nname = "a"\nversion = "3"\nsource = { registry = "x" }\n'
+    )
+    assert run("pin.py", tmp_path).returncode == 0
+    text = (tmp_path / "pyproject.toml").read_text()
+    assert "# kept" in text
+    assert text.index('"a==3"') < text.index('"b==2"')
+    assert "mine==" not in text
