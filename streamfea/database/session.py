@@ -51,6 +51,7 @@ class DbSession(Session):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._shared: SessionTransaction | None = None
+        self._savepoint: SessionTransaction | None = None
         self._in_record = False
         self._touched = False
         self._spoiled = False
@@ -65,6 +66,33 @@ class DbSession(Session):
     def share(self) -> None:
         """Open the transaction that several records will share."""
         self._shared = self.begin()
+
+    def begin_suspect(self, entry: Entry) -> None:
+        """Start `entry`'s record behind a savepoint, with nobody else's unwritten work in the session.
+
+        Raises what the flush of the earlier records' work raises.
+        """
+        self.flush()
+        self.expunge_all()
+        self._unwritten.clear()
+        self._savepoint = self.begin_nested()
+        self.begin_record(entry)
+
+    def keep_suspect(self) -> None:
+        """Write what the suspect did and release its savepoint; raises what the flush raises."""
+        if self._savepoint is not None:
+            self._savepoint.commit()
+        self._savepoint = None
+        self._added.clear()
+
+    def forget_suspect(self) -> bool:
+        """Roll back to the suspect's savepoint; return whether that undoes its record entirely."""
+        savepoint, self._savepoint = self._savepoint, None
+        self._added.clear()
+        if savepoint is None or self._spoiled or self._left or self.get_nested_transaction() is not savepoint:
+            return False
+        savepoint.rollback()
+        return self.intact
 
     def begin_record(self, entry: Entry) -> None:
         """Start `entry`'s record with nothing in the identity map, as in a session of its own.
@@ -115,7 +143,7 @@ class DbSession(Session):
         """Whether the shared transaction is still open, whole, and not waiting for a rollback."""
         if self._spoiled or self.get_transaction() is not self._shared or not self.is_active:
             return False
-        return not self._touched or (not self.in_nested_transaction() and not self.aborted)
+        return not self._touched or (self.get_nested_transaction() is self._savepoint and not self.aborted)
 
     @property
     def aborted(self) -> bool:

@@ -10,7 +10,7 @@ is run again: what came before a culprit is committed before it, what comes afte
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -40,10 +40,14 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Entries to run in one transaction; `alone` for one that is to have it to itself."""
+    """Entries to run in one transaction; `alone` for one that is to have it to itself.
+
+    Those whose ids are in `suspects` run behind a savepoint, with everything before them written.
+    """
 
     entries: Sequence[Entry]
     alone: bool = False
+    suspects: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -105,9 +109,7 @@ class GroupCommit:
     def _attempt(self, part: Part) -> Attempt:
         session = self._sessions()
         try:
-            attempt = (
-                self._run_alone(session, part.entries[0]) if part.alone else self._run_together(session, part.entries)
-            )
+            attempt = self._run_alone(session, part.entries[0]) if part.alone else self._run_together(session, part)
         except _WorldFaultError as fault:
             if fault.outage:
                 raise
@@ -136,18 +138,20 @@ class GroupCommit:
             return Attempt([outcome_of(entry, error)])
         return Attempt([Outcome(entry, Verdict.DONE)])
 
-    def _run_together(self, session: DbSession, entries: Sequence[Entry]) -> Attempt:
+    def _run_together(self, session: DbSession, part: Part) -> Attempt:
+        entries = part.entries
         session.share()
         outcomes: list[Outcome] = []
         deadline = time.monotonic() + self._commit_interval
         for index, entry in enumerate(entries):
             if index and (index >= self._limit or self._stop.is_set() or time.monotonic() > deadline):
                 break
+            suspected = entry.id in part.suspects
             try:
-                session.begin_record(entry)
+                session.begin_suspect(entry) if suspected else session.begin_record(entry)
             except Exception as error:
-                return self._blame(session, entries[:index], entries[index:], error)
-            outcome = self._run_in_company(session, entry)
+                return self._blame(session, replace(part, entries=entries[:index]), entries[index:], error)
+            outcome = (self._run_suspect if suspected else self._run_in_company)(session, entry)
             if outcome is None:
                 return Attempt(remaining=_split_at(entries, {entry.id}))
             outcomes.append(outcome)
@@ -155,7 +159,7 @@ class GroupCommit:
             session.commit()
         except Exception as error:
             done = len(outcomes)
-            return self._blame(session, entries[:done], entries[done:], error)
+            return self._blame(session, replace(part, entries=entries[:done]), entries[done:], error)
         return Attempt(outcomes, [Part(entries[len(outcomes) :])])
 
     def _run_in_company(self, session: DbSession, entry: Entry) -> Outcome | None:
@@ -183,15 +187,41 @@ class GroupCommit:
         session.keep_record()
         return outcome
 
+    def _run_suspect(self, session: DbSession, entry: Entry) -> Outcome | None:
+        """Run one record behind its savepoint; return None when only a run alone can tell what becomes of it."""
+        self._watch.started(entry)
+        try:
+            self._process(session, entry)
+            session.end_record()
+            if session.wants_own_transaction or not session.intact:
+                self._set_apart(session)
+                return None
+            session.keep_suspect()
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            session.end_record()
+            if not session.wants_own_transaction:
+                _raise_if_not_its_fault(session, error)
+            outcome = outcome_of(entry, error)
+            if not session.forget_suspect():
+                self._set_apart(session)
+                return None
+            return outcome
+        return Outcome(entry, Verdict.DONE)
+
     def _set_apart(self, session: DbSession) -> None:
         self._wanted_own = self._wanted_own + 1 if session.wants_own_transaction else 0
 
-    def _blame(self, session: DbSession, tried: Sequence[Entry], rest: Sequence[Entry], error: Exception) -> Attempt:
-        """Divide `tried`, whose writes failed with `error`, so that the culprits end up alone."""
+    def _blame(self, session: DbSession, part: Part, rest: Sequence[Entry], error: Exception) -> Attempt:
+        """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""
         _raise_if_not_its_fault(session, error)
+        tried = part.entries
         if len(tried) == 1:
             return Attempt([outcome_of(tried[0], error)], [Part(rest)])
         suspected = suspects(error, session.unwritten)
+        if suspected - part.suspects:
+            return Attempt(remaining=[replace(part, suspects=part.suspects | suspected), Part(rest)])
         if suspected:
             return Attempt(remaining=[*_split_at(tried, suspected), Part(rest)])
         middle = len(tried) // 2
