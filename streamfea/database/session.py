@@ -7,7 +7,7 @@ what may be kept.
 """
 
 from typing import Any, NoReturn
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, event, inspect
@@ -272,8 +272,8 @@ class DbSession(Session):
         self._unwritten = remaining
 
 
-# The session whose transaction runs on a connection
-_sessions: "WeakKeyDictionary[Connection, DbSession]" = WeakKeyDictionary()
+# The session whose transaction runs on a connection; weak both ways, since a session holds its connection.
+_sessions: "WeakKeyDictionary[Connection, ref[DbSession]]" = WeakKeyDictionary()
 
 
 @event.listens_for(DbSession, "transient_to_pending")
@@ -285,31 +285,36 @@ def _note_added(session: Session, added: object) -> None:
 @event.listens_for(DbSession, "after_begin")
 def _note_connection(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
     if isinstance(session, DbSession):
-        _sessions[connection] = session
+        _sessions[connection] = ref(session)
         session._connection = connection
 
 
+def _session_on(connection: Connection) -> DbSession | None:
+    reference = _sessions.get(connection)
+    return reference() if reference is not None else None
+
+
 def _note_statement(connection: Connection, *_: Any) -> None:
-    session = _sessions.get(connection)
+    session = _session_on(connection)
     if session is not None:
         session._touched = True
 
 
 def _note_commit(connection: Connection) -> None:
     """Stop a handler that commits by the connection, behind its session's back."""
-    session = _sessions.get(connection)
+    session = _session_on(connection)
     if session is not None:
         session._require_own_transaction()
 
 
 def _note_rollback(connection: Connection) -> None:
-    session = _sessions.get(connection)
+    session = _session_on(connection)
     if session is not None:
         session._spoiled = True
 
 
 def _note_savepoint(connection: Connection, _name: str) -> None:
     """Stop a handler that sets a savepoint by the connection, to which others' unwritten work could be rolled back."""
-    session = _sessions.get(connection)
+    session = _session_on(connection)
     if session is not None and session._unwritten:
         session._require_own_transaction()

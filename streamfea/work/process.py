@@ -31,7 +31,7 @@ __all__ = ["preflight", "run_worker"]
 log = structlog.get_logger(__name__)
 
 # Allocations of container objects, then collections of each younger generation (gc manual): some batches' worth.
-_COLLECT_AFTER = (100_000, 20, 50)
+_COLLECT_AFTER = (20_000, 10, 5)
 
 # What PostgreSQL says while connecting when waiting will not help; before a session exists there is no SQLSTATE to
 # go by.

@@ -1,5 +1,6 @@
 """A batch in one transaction is what one transaction per record would have been."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -158,6 +159,14 @@ def test_a_stop_commits_what_ran_and_leaves_the_rest(engine: Engine, sessions: "
     outcomes = run(GroupCommit(sessions, process, batch_size=9, commit_interval_seconds=9, stop=stop), 5)
     assert [outcome.entry.id for outcome in outcomes] == ["1-0", "2-0", "3-0"]
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0"]
+
+
+def test_nothing_of_a_batch_is_kept_once_it_is_done(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+    for _ in range(3):
+        in_groups(engine, sessions, [["add_plain"], ["count"], ["add_null"], ["commit"]], 100)
+    gc.collect()
+    left = [one for one in gc.get_objects() if type(one) in (DbSession, Plain, Entry)]
+    assert left == []
 
 
 def one_by_one(engine: Engine, batch: Records) -> World:
