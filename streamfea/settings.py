@@ -108,7 +108,11 @@ class LogSettings(_Section):
 
 
 class ConsumerSettings(_Section):
-    """`[consumer]`: the defaults of every queue."""
+    """`[consumer]`: the defaults of every queue.
+
+    `guarantee`: `at-least-once`, where a crash between COMMIT and XACK has a record done again, or `exactly-once`,
+    where a ledger in the database, written in the same transaction, has its effects there once.
+    """
 
     group: Annotated[str, Field(min_length=1)] = "streamfea"
     workers: Count = 1
@@ -119,6 +123,7 @@ class ConsumerSettings(_Section):
     max_deliveries: Count = 5
     backoff: PositiveDuration = timedelta(seconds=1)
     timeout: PositiveDuration = timedelta(minutes=10)
+    guarantee: Literal["at-least-once", "exactly-once"] = "at-least-once"
     shutdown_timeout: PositiveDuration = timedelta(seconds=30)
 
 

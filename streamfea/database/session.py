@@ -2,15 +2,16 @@
 
 A transaction commits the work of a whole batch, yet every record must see, and suffer, what it would with a
 transaction of its own. So the session keeps account of what the record at hand has done: has it sent SQL, which
-objects has it added, is the transaction still the one that was opened. `streamfea.work.batch` decides from these
+objects has it added, is the transaction still the one that was opened. `streamfea.work.runner` decides from these
 what may be kept.
 """
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary, ref
 
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, event, inspect
+from sqlalchemy import Connection, Engine, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
@@ -36,17 +37,19 @@ class OwnTransactionRequired(BaseException):
 
 
 class TransactionAborted(Exception):  # noqa: N818 - it says what happened, as psycopg's InFailedSqlTransaction does
-    """The handler returned as if all were well, but an SQL error that it swallowed had aborted the transaction."""
+    """The transaction that was to be committed is gone: an SQL error aborted it, or the handler ended it."""
 
 
 class DbSession(Session):
     """A SQLAlchemy session; `entry` is the stream entry whose record is being processed.
 
     Use it as any other session: what `process()` adds is committed when it returns, and rolled back when it raises.
-    Queries see what the records before have written, as if each had been committed.
+    Queries see what the records before have written, as if each had been committed. In `process_batch()`, `entries`
+    are those of all its records.
     """
 
     entry: Entry
+    entries: tuple[Entry, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,12 +63,39 @@ class DbSession(Session):
         self._unwritten: list[tuple[str, object]] = []
         self._added: list[object] = []
         self._connection: Connection | None = None
+        self._enclosing: SessionTransaction | None = None
+        self._half_ended = False
+        self.kept_records = False
 
-    # What streamfea.work.batch asks
+    # What streamfea.work.runner asks
 
     def share(self) -> None:
         """Open the transaction that several records will share."""
         self._shared = self.begin()
+
+    def enclose(self) -> None:
+        """Open a transaction whose end the handler cannot bring about: its `commit()` and `rollback()` stay inside."""
+        self._enclosing = self.begin()
+
+    def begin_batch(self, entries: Sequence[Entry]) -> None:
+        """Start what `process_batch()` does with the records of `entries`."""
+        self.entries = tuple(entries)
+        if len(entries) == 1:
+            self.entry = entries[0]
+        self._start_inside()
+
+    def commit_whole(self) -> None:
+        """Commit what a record, or a batch, did in a transaction of its own.
+
+        Raises `TransactionAborted` when PostgreSQL would silently roll back instead.
+        """
+        self.end_record()
+        if self.aborted:
+            raise TransactionAborted("an SQL error aborted the transaction, and the handler went on as if nothing were")
+        ended = self._spoiled or self._half_ended or self.get_transaction() is not self._enclosing
+        if self._enclosing is not None and ended:
+            raise TransactionAborted("the handler ended the transaction, which exactly-once does not allow")
+        self.commit()
 
     def begin_suspect(self, entry: Entry) -> None:
         """Start `entry`'s record behind a savepoint, with nobody else's unwritten work in the session.
@@ -94,6 +124,14 @@ class DbSession(Session):
         savepoint.rollback()
         return self.intact
 
+    def discard(self) -> None:
+        """Let go of the transaction and of everything in the session; it is not used after that."""
+        self.end_record()
+        try:
+            super().invalidate() if self._half_ended else super().close()
+        except SQLAlchemyError:  # the connection is gone, and with it whatever the session held
+            super().invalidate()
+
     def begin_record(self, entry: Entry) -> None:
         """Start `entry`'s record with nothing in the identity map, as in a session of its own.
 
@@ -106,7 +144,7 @@ class DbSession(Session):
         self.entry = entry
         self.autoflush = True
         self._touched = self._spoiled = self._left = False
-        self._in_record = True
+        self._start_inside()
 
     def end_record(self) -> None:
         """Note that the record's code has run: what is called from now on is streamfea's own doing."""
@@ -116,6 +154,7 @@ class DbSession(Session):
         """Leave what the record added in the session, to be written with the others'."""
         self._unwritten.extend((self.entry.id, added) for added in self._added)
         self._added.clear()
+        self.kept_records = True
 
     def forget_record(self) -> bool:
         """Take what the record added out of the session again; return whether that undoes the record entirely.
@@ -169,20 +208,30 @@ class DbSession(Session):
     # What a handler may call, and what others' writes in the same transaction must be spared
 
     def commit(self) -> None:
-        """Commit; the record gets a transaction of its own for it."""
+        """Commit; the record gets a transaction of its own for it.
+
+        With exactly-once, what was committed so far is kept by a later `rollback()`, and yet all that the record did
+        is committed at its end, or nothing.
+        """
         self._require_own_transaction()
-        super().commit()
+        if self._is_enclosed:
+            self._commit_inside()
+        else:
+            super().commit()
 
     def rollback(self) -> None:
-        """Roll back what this record did; it gets a transaction of its own for it."""
+        """Roll back what this record did since it began, or committed; it gets a transaction of its own for it."""
         self._require_own_transaction()
-        super().rollback()
+        if self._is_enclosed:
+            self._roll_back_inside()
+        else:
+            super().rollback()
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         """Begin a transaction, which the record then has for itself, or a savepoint."""
         if not nested:
             self._require_own_transaction()
-            return super().begin()
+            return super().begin(nested=self._is_enclosed)
         if self._in_record and self._shared is not None:
             # Left to itself, rolling back to the savepoint would take others' objects along.
             self._flush_for_savepoint()
@@ -191,16 +240,24 @@ class DbSession(Session):
     def close(self) -> None:
         """Release everything in the session; the record gets a session of its own for it."""
         self._require_own_transaction()
-        super().close()
+        if self._is_enclosed:
+            self._roll_back_inside()
+            super().expunge_all()
+        else:
+            super().close()
 
     def reset(self) -> None:
         """Release everything in the session; the record gets a session of its own for it."""
+        if self._is_enclosed:
+            self.close()
+            return
         self._require_own_transaction()
         super().reset()
 
     def invalidate(self) -> None:
         """Close the session and its connections; the record gets a session of its own for it."""
         self._require_own_transaction()
+        self._refuse_when_enclosed("invalidate")
         super().invalidate()
 
     def expunge_all(self) -> None:
@@ -211,6 +268,7 @@ class DbSession(Session):
     def prepare(self) -> None:
         """Prepare a two-phase commit; the record gets a transaction of its own for it."""
         self._require_own_transaction()
+        self._refuse_when_enclosed("prepare")
         super().prepare()
 
     def flush(self, objects: Any = None) -> None:
@@ -238,6 +296,51 @@ class DbSession(Session):
         return super().get_bind(*args, **kwargs)
 
     # Inside
+
+    @property
+    def _is_enclosed(self) -> bool:
+        return self._enclosing is not None and self._in_record
+
+    def _start_inside(self) -> None:
+        if self._enclosing is not None:
+            self._savepoint = super().begin(nested=True)
+        self._in_record = True
+
+    def _commit_inside(self) -> None:
+        """Do what a commit does, but for the end of the transaction: write, check deferred constraints, expire."""
+        while self.get_nested_transaction() not in (None, self._savepoint):
+            self._innermost().commit()
+        self.flush()
+        try:
+            self._check_deferred_constraints()
+        except Exception:
+            self._roll_back_inside()
+            raise
+        self._innermost().commit()
+        self.expire_all()
+        self._savepoint = super().begin(nested=True)
+
+    def _roll_back_inside(self) -> None:
+        while self.get_nested_transaction() is not None:
+            self._innermost().rollback()
+        self._savepoint = super().begin(nested=True)
+
+    def _innermost(self) -> SessionTransaction:
+        nested = self.get_nested_transaction()
+        if nested is None:
+            raise TransactionAborted("the handler ended the transaction, which exactly-once does not allow")
+        return nested
+
+    def _check_deferred_constraints(self) -> None:
+        """Raise what a COMMIT would; rolling back to the savepoint makes the constraints deferred again."""
+        connection = super().connection()
+        with connection.begin_nested() as savepoint:
+            connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+            savepoint.rollback()
+
+    def _refuse_when_enclosed(self, what: str) -> None:
+        if self._is_enclosed:
+            raise TransactionAborted(f"exactly-once does not allow a handler to {what} the transaction")
 
     def _write_earlier(self) -> None:
         """Write earlier records' objects, and only these, for a statement that does not flush by itself."""
@@ -303,8 +406,13 @@ def _note_statement(connection: Connection, *_: Any) -> None:
 def _note_commit(connection: Connection) -> None:
     """Stop a handler that commits by the connection, behind its session's back."""
     session = _session_on(connection)
-    if session is not None:
+    if session is not None and session._in_record:
+        # SQLAlchemy takes the transaction for ended although the server was never told: this connection is of no more
+        # use, and whoever got it next would go on in the same transaction.
+        session._half_ended = True
         session._require_own_transaction()
+        session._refuse_when_enclosed("commit its connection, past")
+        session._half_ended = False
 
 
 def _note_rollback(connection: Connection) -> None:

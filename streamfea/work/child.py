@@ -16,9 +16,9 @@ import structlog
 from streamfea.entry import Entry
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
-from streamfea.work.batch import Watch
 from streamfea.work.patience import Interrupted
 from streamfea.work.process import preflight, run_worker
+from streamfea.work.runner import Watch
 from streamfea.work.stopping import StopSignal
 from streamfea.work.worker import Predecessor
 

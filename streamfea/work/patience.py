@@ -69,6 +69,8 @@ def _wait(stop: StopSignal, seconds: float) -> None:
 
 
 def _first_line(error: BaseException | None) -> str:
-    cause = getattr(error, "orig", None) or error
+    """Return the first line of what the server said, without what was wrapped around it."""
+    cause = (error and error.__cause__) or error
+    cause = getattr(cause, "orig", None) or cause
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(cause).__name__

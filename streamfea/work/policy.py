@@ -33,6 +33,9 @@ class Verdict(Enum):
     DONE = "done"
     """Its writes are committed: acknowledge it."""
 
+    DUPLICATE = "duplicate"
+    """The ledger says that its writes were committed before, so it was not run: acknowledge it."""
+
     FAILED = "failed"
     """It raised, or what it wrote could not be: try again later, up to `max_deliveries` times."""
 

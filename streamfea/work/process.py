@@ -20,9 +20,9 @@ from streamfea.settings import Queue, Settings
 from streamfea.streams.connect import open_redis
 from streamfea.streams.faults import is_outage, must_stop
 from streamfea.streams.group import Group
-from streamfea.work.batch import Watch
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Fault, whose_fault
+from streamfea.work.runner import Watch
 from streamfea.work.stopping import StopSignal
 from streamfea.work.worker import Predecessor, Worker
 

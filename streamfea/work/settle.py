@@ -2,7 +2,8 @@
 
 | outcome | in Redis | if we die before that |
 |---|---|---|
-| done | acknowledged, last error dropped | delivered again: done twice |
+| done | acknowledged, last error dropped | delivered again: done twice, or with exactly-once a duplicate |
+| duplicate | acknowledged, last error dropped | delivered again, a duplicate again |
 | failed, deliveries left | last error kept, claimed again after the back-off | delivered again, the try counts |
 | postponed, deliveries left | the same, after the delay that the handler named | delivered again, the try counts |
 | failed or postponed, no deliveries left | dead letter, reason `failed` | delivered once more, then a dead letter |
@@ -34,6 +35,7 @@ Reason = Literal["rejected", "failed", "crashed", "timeout", "no-record"]
 log = structlog.get_logger(__name__)
 
 _LONGEST_TRACEBACK = 16_384
+_DONE = (Verdict.DONE, Verdict.DUPLICATE)
 
 
 class Settlement:
@@ -45,13 +47,13 @@ class Settlement:
 
     def settle(self, outcomes: Sequence[Outcome], *, retried: bool) -> None:
         """Acknowledge, postpone or bury; `retried` entries may have a last error that goes with them."""
-        done = [outcome.entry.id for outcome in outcomes if outcome.verdict is Verdict.DONE]
+        done = [outcome.entry.id for outcome in outcomes if outcome.verdict in _DONE]
         if done and retried:
             self._group.acknowledge_retried(done)
         elif done:
             self._group.acknowledge(done)
         for outcome in outcomes:
-            if outcome.verdict is not Verdict.DONE:
+            if outcome.verdict not in _DONE:
                 self._settle_failure(outcome)
 
     def bury_without_record(self, entry: Entry, problem: str) -> None:

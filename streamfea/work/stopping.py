@@ -28,7 +28,9 @@ class StopSignal:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait up to `timeout` seconds, less when it is set; return whether it is."""
         if not self._set:
-            select.select([self._reader], [], [], timeout)
+            readable = select.poll()  # select() cannot wait for descriptors from 1024 on
+            readable.register(self._reader, select.POLLIN)
+            readable.poll(None if timeout is None else timeout * 1000)
         return self._set
 
     def fileno(self) -> int:

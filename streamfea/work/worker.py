@@ -10,16 +10,18 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.orm import sessionmaker
 
+from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
 from streamfea.handlers import Handler
 from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Claimed, Group
-from streamfea.work.batch import GroupCommit, Watch
+from streamfea.work.batch import GroupCommit
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
 from streamfea.work.patience import Interrupted, Patience
 from streamfea.work.policy import Outcome
+from streamfea.work.runner import Watch
 from streamfea.work.settle import Reason, Settlement
 from streamfea.work.stopping import StopSignal
 
@@ -80,6 +82,7 @@ class Worker:
             commit_interval_seconds=queue.commit_interval.total_seconds(),
             stop=stop,
             watch=watch,
+            ledger=Ledger(queue.stream, queue.group) if queue.guarantee == "exactly-once" else None,
         )
 
     def run(self) -> None:

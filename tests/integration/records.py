@@ -152,6 +152,20 @@ def _commit(session: Session) -> None:
     session.commit()
 
 
+def _commit_connection(session: Session) -> None:
+    session.flush()
+    session.connection().commit()
+
+
+def _swallow_commit_connection(session: Session) -> None:
+    with contextlib.suppress(Exception):
+        session.connection().commit()
+
+
+def _roll_back_connection(session: Session) -> None:
+    session.connection().rollback()
+
+
 def _roll_back(session: Session) -> None:
     session.rollback()
 

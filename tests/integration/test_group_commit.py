@@ -23,6 +23,8 @@ _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "150"))
 
 Records = list[list[str]]
 
+NEVER = StopSignal()
+
 
 @dataclass(frozen=True)
 class World:
@@ -195,7 +197,7 @@ def in_groups(engine: Engine, sessions: "sessionmaker[DbSession]", batch: Record
         lambda session, entry: run_steps(session, batch[int(entry.id.partition("-")[0]) - 1]),
         batch_size=batch_size,
         commit_interval_seconds=60,
-        stop=StopSignal(),
+        stop=NEVER,
     )
     outcomes = run(commit, len(batch))
     return World(rows(engine), [(int(one.entry.id.partition("-")[0]), one.verdict, "") for one in outcomes])

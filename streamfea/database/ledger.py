@@ -1,0 +1,119 @@
+"""Exactly once: which entries are in already, in the same transaction as what they did.
+
+A row for an entry is written by the transaction that holds its effects. So it is there if and only if they are,
+whatever was delivered twice: because a worker died between COMMIT and XACK, because the answer to a COMMIT was lost,
+because two workers had the same entry (the second waits for the first at the unique key), because a failover brought
+entries back, or because the group was created again.
+
+A row is of use for as long as its entry could come back: while it is in the stream, and for `MARGIN` after that, since
+a replica that becomes the primary may lag behind.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from hashlib import sha256
+
+from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Table, text
+from sqlalchemy.orm import Session
+
+__all__ = ["LEDGER_TABLES", "MARGIN", "Ledger"]
+
+MARGIN = timedelta(minutes=10)
+_RANGE = 1 << 64
+
+_metadata = MetaData()
+_entries = Table(
+    "streamfea_ledger",
+    _metadata,
+    Column("source", BigInteger, primary_key=True),
+    Column("ms", BigInteger, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+)
+_horizons = Table(
+    "streamfea_ledger_horizon",
+    _metadata,
+    Column("source", BigInteger, primary_key=True),
+    Column("ms", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("noted_at", DateTime(timezone=True), nullable=False),
+)
+LEDGER_TABLES = (_entries, _horizons)
+
+# What was in already comes back, which is nothing as a rule. In the entries' order, so that two workers with the same
+# entries wait for each other instead of deadlocking.
+_ENTER = text(
+    "WITH given AS (SELECT * FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[])) AS given (ms, seq)), "
+    "entered AS (INSERT INTO streamfea_ledger SELECT :source, ms, seq FROM given ORDER BY ms, seq "
+    "ON CONFLICT DO NOTHING RETURNING ms, seq) "
+    "SELECT ms, seq FROM given EXCEPT SELECT ms, seq FROM entered"
+)
+_WITHDRAW = text(
+    "DELETE FROM streamfea_ledger WHERE source = :source AND (ms, seq) IN "
+    "(SELECT * FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[])))"
+)
+_PRUNE = text(
+    "DELETE FROM streamfea_ledger AS old USING streamfea_ledger_horizon AS horizon WHERE old.source = :source "
+    "AND horizon.source = :source AND horizon.noted_at <= now() - CAST(:margin AS interval) "
+    "AND (old.ms, old.seq) < (horizon.ms, horizon.seq) AND old.ms >= 0 AND old.seq >= 0"
+)
+_NOTE_HORIZON = text(
+    "INSERT INTO streamfea_ledger_horizon AS horizon VALUES (:source, :ms, :seq, now()) "
+    "ON CONFLICT (source) DO UPDATE SET ms = excluded.ms, seq = excluded.seq, noted_at = now() "
+    "WHERE horizon.noted_at <= now() - CAST(:margin AS interval)"
+)
+
+
+class Ledger:
+    """The entries of one stream that one group has done."""
+
+    def __init__(self, stream: str, group: str) -> None:
+        digest = sha256(f"{stream}\0{group}".encode()).digest()
+        self._source = int.from_bytes(digest[:8], signed=True)
+
+    def enter(self, session: Session, entry_ids: Sequence[str]) -> set[str]:
+        """Note entries as done, in the session's transaction; return the ids of those that are in already.
+
+        Waits for another transaction that is about to note the same entries.
+        """
+        known = session.connection().execute(_ENTER, self._arguments(entry_ids))
+        return {f"{ms % _RANGE}-{seq % _RANGE}" for ms, seq in known}
+
+    def withdraw(self, session: Session, entry_ids: Sequence[str]) -> None:
+        """Take entries that this transaction noted out again: their effects are not in it."""
+        if entry_ids:
+            session.connection().execute(_WITHDRAW, self._arguments(entry_ids))
+
+    def prune(self, connection: Connection, first_id: str, margin: timedelta = MARGIN) -> int:
+        """Remove what was noted of entries that have been gone from the stream for `margin`; return how many.
+
+        `first_id` is the oldest id that the stream holds, or would give to the next entry.
+        """
+        arguments = {"source": self._source, "margin": margin}
+        pruned = connection.execute(_PRUNE, arguments).rowcount
+        ms, seq = _parts(first_id)
+        if ms >= 0 and seq >= 0:
+            connection.execute(_NOTE_HORIZON, {**arguments, "ms": ms, "seq": seq})
+        return int(pruned)
+
+    def forget(self, connection: Connection) -> int:
+        """Remove everything that was noted, so that all entries count as new; return how many there were."""
+        source = {"source": self._source}
+        connection.execute(text("DELETE FROM streamfea_ledger_horizon WHERE source = :source"), source)
+        return int(connection.execute(text("DELETE FROM streamfea_ledger WHERE source = :source"), source).rowcount)
+
+    def _arguments(self, entry_ids: Iterable[str]) -> dict[str, object]:
+        parts = [_parts(entry_id) for entry_id in entry_ids]
+        return {"source": self._source, "ms": [ms for ms, _ in parts], "seq": [seq for _, seq in parts]}
+
+
+def _parts(entry_id: str) -> tuple[int, int]:
+    """Return an entry id as two signed numbers, for PostgreSQL has no others.
+
+    The upper half of the ids, which no clock will see, turns negative; such rows are never pruned.
+    """
+    ms, _, seq = entry_id.partition("-")
+    return _signed(int(ms)), _signed(int(seq))
+
+
+def _signed(number: int) -> int:
+    return number - _RANGE if number >= _RANGE // 2 else number

@@ -1,0 +1,56 @@
+"""How a batch is cut into transactions, and what each of them led to."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from streamfea.entry import Entry
+from streamfea.work.policy import Outcome
+
+__all__ = ["Attempt", "Mode", "Part", "split_at"]
+
+
+class Mode(Enum):
+    """How the entries of a part run in its transaction."""
+
+    WHOLE = "whole"
+    """All at once, through the handler's `process_batch()`."""
+
+    TOGETHER = "together"
+    """One after the other, through `process()`."""
+
+    ALONE = "alone"
+    """The one entry has the transaction to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Entries to run in one transaction.
+
+    Those whose ids are in `suspects` run behind a savepoint, with everything before them written.
+    """
+
+    entries: Sequence[Entry]
+    mode: Mode = Mode.TOGETHER
+    suspects: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What running a part led to: outcomes that stand, and parts to run, in order, for the rest."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    remaining: list[Part] = field(default_factory=list)
+
+
+def split_at(entries: Sequence[Entry], ids: Collection[str]) -> list[Part]:
+    """Return parts in the entries' order in which those named by `ids` are alone and the others together."""
+    parts: list[Part] = []
+    company: list[Entry] = []
+    for entry in entries:
+        if entry.id in ids:
+            parts += [Part(company), Part([entry], Mode.ALONE)]
+            company = []
+        else:
+            company.append(entry)
+    return [*parts, Part(company)]

@@ -1,0 +1,231 @@
+"""One transaction: the records of a part in, outcomes and what is left to do out."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from streamfea.database.blame import suspects
+from streamfea.database.ledger import Ledger
+from streamfea.database.session import DbSession
+from streamfea.entry import Entry
+from streamfea.errors import ConfigurationError
+from streamfea.work.parts import Attempt, Mode, Part, split_at
+from streamfea.work.policy import Fault, Outcome, Verdict, outcome_of, whose_fault
+from streamfea.work.stopping import StopSignal
+
+__all__ = ["Process", "ProcessBatch", "Runner", "Watch", "WorldFaultError"]
+
+log = structlog.get_logger(__name__)
+
+Process = Callable[[DbSession, Entry], object]
+ProcessBatch = Callable[[DbSession, Sequence[Entry]], object]
+
+
+class WorldFaultError(Exception):
+    """Carries an exception that is not the record's fault to whoever can wait or try again."""
+
+    def __init__(self, *, outage: bool) -> None:
+        super().__init__()
+        self.outage = outage
+
+
+class Watch:
+    """Told when a record starts and ends; the supervisor's time-out hangs on it."""
+
+    def started(self, entry: Entry) -> None:
+        """`entry`'s record is about to run."""
+
+    def ended(self) -> None:
+        """No record runs."""
+
+
+class Runner:
+    """Runs a part in a transaction of a given session, and commits it.
+
+    With a `ledger`, an entry that is in already is not run again, and a handler's own `commit()` stays inside the
+    transaction. Raises `WorldFaultError` for what is nobody's fault, `ConfigurationError` without a usable ledger.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        process_batch: ProcessBatch,
+        *,
+        commit_interval_seconds: float,
+        stop: StopSignal,
+        watch: Watch,
+        ledger: Ledger | None,
+    ) -> None:
+        self._process = process
+        self._process_batch = process_batch
+        self._commit_interval = commit_interval_seconds
+        self._stop = stop
+        self._watch = watch
+        self._ledger = ledger
+
+    def run(self, session: DbSession, part: Part, limit: int) -> Attempt:
+        """Run `part`, of which no more than `limit` entries at once."""
+        try:
+            match part.mode:
+                case Mode.WHOLE:
+                    return self._run_whole(session, part.entries[:limit], part.entries[limit:])
+                case Mode.ALONE:
+                    return self._run_alone(session, part.entries[0])
+                case Mode.TOGETHER:
+                    return self._run_together(session, part, limit)
+        finally:
+            self._watch.ended()
+
+    def _run_whole(self, session: DbSession, entries: Sequence[Entry], rest: Sequence[Entry]) -> Attempt:
+        known = self._enter_enclosed(session, entries)
+        fresh = [entry for entry in entries if entry.id not in known]
+        try:
+            if fresh:
+                session.begin_batch(fresh)
+                self._watch.started(fresh[0])
+                self._process_batch(session, fresh)
+            session.commit_whole()
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            session.end_record()
+            _raise_if_not_its_fault(session, error)
+            log.debug("a batch failed: its records run one by one", entries=len(entries), exc_info=True)
+            return Attempt(remaining=[Part(entries), Part(rest, Mode.WHOLE)])
+        return Attempt([_settled(entry, known) for entry in entries], [Part(rest, Mode.WHOLE)])
+
+    def _run_alone(self, session: DbSession, entry: Entry) -> Attempt:
+        if self._enter_enclosed(session, [entry]):
+            return Attempt([Outcome(entry, Verdict.DUPLICATE)])
+        try:
+            session.begin_record(entry)
+            self._watch.started(entry)
+            self._process(session, entry)
+            session.commit_whole()
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            session.end_record()
+            _raise_if_not_its_fault(session, error)
+            return Attempt([outcome_of(entry, error)])
+        return Attempt([Outcome(entry, Verdict.DONE)])
+
+    def _run_together(self, session: DbSession, part: Part, limit: int) -> Attempt:
+        entries = part.entries
+        session.share()
+        known = self._enter(session, entries[:limit])
+        outcomes: list[Outcome] = []
+        deadline = time.monotonic() + self._commit_interval
+        for index, entry in enumerate(entries):
+            if index and (index >= limit or self._stop.is_set() or time.monotonic() > deadline):
+                break
+            if entry.id in known:
+                outcomes.append(Outcome(entry, Verdict.DUPLICATE))
+                continue
+            suspected = entry.id in part.suspects
+            try:
+                session.begin_suspect(entry) if suspected else session.begin_record(entry)
+            except Exception as error:
+                return self._blame(session, replace(part, entries=entries[:index]), entries[index:], error)
+            outcome = (self._run_suspect if suspected else self._run_in_company)(session, entry)
+            if outcome is None:
+                return Attempt(remaining=split_at(entries, {entry.id}))
+            outcomes.append(outcome)
+        try:
+            self._withdraw(session, entries[:limit], outcomes)
+            session.commit()
+        except Exception as error:
+            done = len(outcomes)
+            return self._blame(session, replace(part, entries=entries[:done]), entries[done:], error)
+        return Attempt(outcomes, [Part(entries[len(outcomes) :])])
+
+    def _run_in_company(self, session: DbSession, entry: Entry) -> Outcome | None:
+        """Run one record among others; return None when only a run alone can tell what becomes of it."""
+        self._watch.started(entry)
+        try:
+            self._process(session, entry)
+            outcome = Outcome(entry, Verdict.DONE)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            session.end_record()
+            if not session.wants_own_transaction:
+                _raise_if_not_its_fault(session, error)
+            return outcome_of(entry, error) if session.forget_record() else None
+        session.end_record()
+        if session.wants_own_transaction or not session.intact:
+            return None
+        session.keep_record()
+        return outcome
+
+    def _run_suspect(self, session: DbSession, entry: Entry) -> Outcome | None:
+        """Run one record behind its savepoint; return None when only a run alone can tell what becomes of it."""
+        self._watch.started(entry)
+        try:
+            self._process(session, entry)
+            session.end_record()
+            if session.wants_own_transaction or not session.intact:
+                return None
+            session.keep_suspect()
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            session.end_record()
+            if not session.wants_own_transaction:
+                _raise_if_not_its_fault(session, error)
+            return outcome_of(entry, error) if session.forget_suspect() else None
+        return Outcome(entry, Verdict.DONE)
+
+    def _blame(self, session: DbSession, part: Part, rest: Sequence[Entry], error: Exception) -> Attempt:
+        """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""
+        _raise_if_not_its_fault(session, error)
+        tried = part.entries
+        if len(tried) == 1:
+            return Attempt([outcome_of(tried[0], error)], [Part(rest)])
+        suspected = suspects(error, session.unwritten)
+        if suspected - part.suspects:
+            return Attempt(remaining=[replace(part, suspects=part.suspects | suspected), Part(rest)])
+        if suspected:
+            return Attempt(remaining=[*split_at(tried, suspected), Part(rest)])
+        middle = len(tried) // 2
+        return Attempt(remaining=[Part(tried[:middle]), Part(tried[middle:]), Part(rest)])
+
+    def _enter_enclosed(self, session: DbSession, entries: Sequence[Entry]) -> set[str]:
+        """Note entries that have the transaction to themselves as done; return the ids of those that are already."""
+        if self._ledger is None:
+            return set()
+        session.enclose()
+        return self._enter(session, entries)
+
+    def _enter(self, session: DbSession, entries: Sequence[Entry]) -> set[str]:
+        """Note entries as done, unless they are already; return the ids of those."""
+        if self._ledger is None:
+            return set()
+        try:
+            return self._ledger.enter(session, [entry.id for entry in entries])
+        except Exception as error:
+            _raise_if_not_its_fault(session, error)
+            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            raise ConfigurationError(
+                f"the ledger of exactly-once cannot be written: {reason}: run `streamfea initdb`, "
+                "or GRANT SELECT, INSERT, DELETE on table streamfea_ledger"
+            ) from error
+
+    def _withdraw(self, session: DbSession, entered: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        """Take those out of the ledger again that were not run, or whose run came to nothing."""
+        if self._ledger is None:
+            return
+        done = {outcome.entry.id for outcome in outcomes if outcome.verdict in (Verdict.DONE, Verdict.DUPLICATE)}
+        self._ledger.withdraw(session, [entry.id for entry in entered if entry.id not in done])
+
+
+def _settled(entry: Entry, known: set[str]) -> Outcome:
+    return Outcome(entry, Verdict.DUPLICATE if entry.id in known else Verdict.DONE)
+
+
+def _raise_if_not_its_fault(session: DbSession, error: BaseException) -> None:
+    fault = whose_fault(error)
+    if fault is not Fault.RECORD or session.lost:
+        raise WorldFaultError(outage=fault is not Fault.CONFLICT) from error

@@ -1,0 +1,267 @@
+"""The effects of an entry are in the database once, whatever is delivered again."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from streamfea.database.ledger import LEDGER_TABLES, Ledger
+from streamfea.database.session import DbSession, open_sessions
+from streamfea.entry import Entry
+from streamfea.errors import ConfigurationError
+from streamfea.work.batch import GroupCommit
+from streamfea.work.policy import Outcome, Verdict, outcome_of
+from tests.integration.records import STEPS, Base, Plain, run_steps
+from tests.integration.test_group_commit import NEVER, Records, World, empty, is_aborted, row_notes, rows
+from tests.waiting import wait_until
+
+_EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "100"))
+
+# These ask for what the reference cannot do: it looks at deferred constraints at its end only.
+_DEFERRED = {"add_late"}
+_ENDS = {"commit", "swallow_commit", "swallow_commit_and_roll_back"}
+# Not allowed here: see the test of that.
+_BY_CONNECTION = {"commit_connection", "swallow_commit_connection", "roll_back_connection"}
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = create_engine(database_url)
+    Base.metadata.create_all(engine)
+    for table in LEDGER_TABLES:
+        table.create(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: Engine, database_url: str) -> Iterator["sessionmaker[DbSession]"]:
+    own = create_engine(database_url)
+    yield open_sessions(own)
+    own.dispose()
+
+
+@settings(
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    batch=st.lists(
+        st.lists(st.sampled_from(sorted(STEPS.keys() - _BY_CONNECTION)), min_size=1, max_size=4), max_size=8
+    ),
+    batch_size=st.sampled_from([1, 2, 3, 100]),
+    again=st.lists(st.integers(0, 7), max_size=4),
+)
+@example(batch=[["add_plain", "commit", "fail"], ["count"]], batch_size=100, again=[0])
+@example(batch=[["hit", "commit", "hit", "roll_back"], ["count"]], batch_size=100, again=[0, 1])
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # what careless handlers do is warned of, rightly
+def test_each_record_is_all_in_or_not_at_all_and_never_twice(
+    engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int, again: list[int]
+) -> None:
+    assume(not any(_DEFERRED & set(steps) and _ENDS & set(steps) for steps in batch))
+    expected = enclosed_one_by_one(engine, batch)
+    start(engine)
+    entries = [entry(number) for number in range(1, len(batch) + 1)]
+    outcomes = run(sessions, batch, entries, batch_size)
+    assert World(rows(engine), [(number_of(one.entry), one.verdict, "") for one in outcomes]) == expected
+    done = [one.entry for one in outcomes if one.verdict is Verdict.DONE]
+    assert noted(engine) == sorted(number_of(one) for one in done)
+
+    redelivered = [done[index] for index in sorted(set(again)) if index < len(done)]
+    assert {one.verdict for one in run(sessions, batch, redelivered, batch_size)} <= {Verdict.DUPLICATE}
+    assert rows(engine) == expected.rows
+
+
+def test_a_batch_that_is_delivered_again_is_done_once(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+    start(engine)
+    entries = [entry(number) for number in range(1, 6)]
+    assert verdicts(run_adding(sessions, entries[:3])) == [Verdict.DONE] * 3
+    assert verdicts(run_adding(sessions, entries)) == [Verdict.DUPLICATE] * 3 + [Verdict.DONE] * 2
+    assert verdicts(run_adding(sessions, entries, alone=True)) == [Verdict.DUPLICATE] * 5
+    assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
+
+
+def test_a_whole_batch_that_is_delivered_again_is_done_once(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    start(engine)
+    entries = [entry(number) for number in range(1, 6)]
+
+    def all_at_once(session: DbSession, some: Sequence[Entry]) -> None:
+        session.add_all(Plain(note=one.id) for one in some)
+        session.commit()
+
+    assert verdicts(run_adding(sessions, entries[:3], process_batch=all_at_once)) == [Verdict.DONE] * 3
+    again = verdicts(run_adding(sessions, entries, process_batch=all_at_once))
+    assert again == [Verdict.DUPLICATE] * 3 + [Verdict.DONE] * 2
+    assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
+
+
+def test_of_two_workers_with_the_same_entry_the_second_waits_and_does_nothing(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    start(engine)
+    go_on, outcomes = threading.Event(), list[Outcome]()
+
+    def slowly(session: DbSession, one: Entry) -> None:
+        session.add(Plain(note=one.id))
+        go_on.wait(20)
+
+    first = threading.Thread(target=lambda: outcomes.extend(group_commit(sessions, slowly).run([entry(1)]).__next__()))
+    first.start()
+    wait_until(lambda: waiting_or_idle(engine, "idle in transaction"), "the first has entered the entry")
+    second = threading.Thread(target=lambda: outcomes.extend(run_adding(sessions, [entry(1)])))
+    second.start()
+    wait_until(lambda: waiting_or_idle(engine, "active", "transactionid"), "the second waits for the first")
+    go_on.set()
+    first.join(20)
+    second.join(20)
+    assert verdicts(outcomes) == [Verdict.DONE, Verdict.DUPLICATE]
+    assert row_notes(engine) == ["1-0"]
+
+
+@pytest.mark.parametrize("how", sorted(_BY_CONNECTION))
+def test_a_handler_that_ends_the_transaction_by_its_connection_fails(
+    engine: Engine, sessions: "sessionmaker[DbSession]", how: str
+) -> None:
+    start(engine)
+    outcomes = run(sessions, [["add_plain"], ["insert_by_hand", how], ["add_plain"]], [entry(1), entry(2), entry(3)], 9)
+    assert verdicts(outcomes) == [Verdict.DONE, Verdict.FAILED, Verdict.DONE]
+    assert (row_notes(engine), noted(engine)) == (["added", "added"], [1, 3])
+
+
+def test_without_the_ledgers_tables_the_operator_is_told(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE streamfea_ledger"))
+    with pytest.raises(ConfigurationError, match="streamfea initdb"):
+        run_adding(sessions, [entry(1)])
+
+
+def test_what_is_gone_from_the_stream_is_pruned_and_what_could_come_back_is_not(engine: Engine) -> None:
+    ledger = Ledger("s", "g")
+    other = Ledger("s", "other")
+    ids = ["1-0", "2-0", "2-1", "3-0", f"{2**64 - 1}-{2**64 - 1}"]
+    with Session(engine) as session:
+        assert ledger.enter(session, ids) == set()
+        assert other.enter(session, ids) == set()
+        assert ledger.enter(session, ids) == set(ids)
+        session.commit()
+
+    def prune(first_id: str, margin: timedelta) -> int:
+        with engine.begin() as connection:
+            return ledger.prune(connection, first_id, margin)
+
+    hour, nothing = timedelta(hours=1), timedelta(0)
+    assert prune("2-1", hour) == 0  # noted
+    assert prune("3-0", hour) == 0  # not long enough ago
+    assert prune("9-0", nothing) == 2  # what was before 2-1
+    assert prune("9-0", hour) == 0
+    with Session(engine) as session:
+        assert ledger.enter(session, ids) == {"2-1", "3-0", ids[-1]}
+        assert other.enter(session, ids) == set(ids)
+
+
+def enclosed_one_by_one(engine: Engine, batch: Records) -> World:
+    """The plainest way: a transaction for each record, in which the session's commits are savepoints."""
+    empty(engine)
+    outcomes = []
+    for number, steps in enumerate(batch, 1):
+        with engine.connect() as connection:
+            outcomes.append((number, enclosed(connection, entry(number), steps), ""))
+    return World(rows(engine), outcomes)
+
+
+def enclosed(connection: Connection, one: Entry, steps: list[str]) -> Verdict:
+    transaction = connection.begin()
+    # SQLAlchemy manual, "Joining a Session into an External Transaction"
+    with Session(connection, join_transaction_mode="create_savepoint") as session:
+        try:
+            run_steps(session, steps)
+            lost = is_aborted(session)
+            session.commit()
+        except Exception as error:
+            session.rollback()
+            transaction.rollback()
+            return outcome_of(one, error).verdict
+    try:
+        transaction.rollback() if lost else transaction.commit()
+    except Exception:
+        return Verdict.FAILED
+    return Verdict.FAILED if lost else Verdict.DONE
+
+
+def start(engine: Engine) -> None:
+    empty(engine)
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE streamfea_ledger"))
+
+
+def entry(number: int) -> Entry:
+    return Entry("q", "s", f"{number}-0", {})
+
+
+def number_of(one: Entry) -> int:
+    return int(one.id.partition("-")[0])
+
+
+def verdicts(outcomes: list[Outcome]) -> list[Verdict]:
+    return [one.verdict for one in outcomes]
+
+
+def noted(engine: Engine) -> list[int]:
+    with engine.connect() as connection:
+        return list(connection.scalars(text("SELECT ms FROM streamfea_ledger ORDER BY ms")))
+
+
+def waiting_or_idle(engine: Engine, state: str, event: str | None = None) -> bool:
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = :state AND query LIKE '%streamfea_ledger%' "
+        "AND pid <> pg_backend_pid() AND (CAST(:event AS text) IS NULL OR wait_event = :event)"
+    )
+    with engine.connect() as connection:
+        return bool(connection.execute(query, {"state": state, "event": event}).scalar_one())
+
+
+def group_commit(
+    sessions: "sessionmaker[DbSession]",
+    process: Callable[[DbSession, Entry], None],
+    process_batch: Callable[[DbSession, Sequence[Entry]], None] | None = None,
+    batch_size: int = 100,
+) -> GroupCommit:
+    return GroupCommit(
+        sessions,
+        process,
+        process_batch,
+        batch_size=batch_size,
+        commit_interval_seconds=60,
+        stop=NEVER,
+        ledger=Ledger("s", "g"),
+    )
+
+
+def run(
+    sessions: "sessionmaker[DbSession]", batch: Records, entries: Sequence[Entry], batch_size: int
+) -> list[Outcome]:
+    commit = group_commit(
+        sessions, lambda session, one: run_steps(session, batch[number_of(one) - 1]), batch_size=batch_size
+    )
+    return [outcome for outcomes in commit.run(entries) for outcome in outcomes]
+
+
+def run_adding(
+    sessions: "sessionmaker[DbSession]",
+    entries: Sequence[Entry],
+    process_batch: Callable[[DbSession, Sequence[Entry]], None] | None = None,
+    *,
+    alone: bool = False,
+) -> list[Outcome]:
+    commit = group_commit(sessions, lambda session, one: session.add(Plain(note=one.id)), process_batch)
+    return [outcome for outcomes in commit.run(entries, alone=alone) for outcome in outcomes]
