@@ -4,29 +4,44 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ForwardRef, TypeAlias, get_args, get_origin
 
 from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from streamfea.errors import ConfigurationError
 from streamfea.model import Base
+from streamfea.records import Decode, decoder_of
 from streamfea.settings import Queue
 
 __all__ = ["Handler", "load_handler", "load_handlers", "tables_of"]
 
 
+Process: TypeAlias = Callable[[Session, bytes], Any]
+ProcessBatch: TypeAlias = Callable[[Session, list[Any]], Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A queue's handler: the module and its `process(dbsession, record)`."""
+    """A queue's handler, as its module defines it.
+
+    `process(dbsession, record)` takes a record's bytes as they came and decodes them as the module's own function
+    asks for; it raises `Reject` for what does not fit. A module without one has its `process_batch` called with
+    that one record.
+
+    `process_batch(dbsession, records)` is None when the module has none. It takes records that are decoded already,
+    each by `decode`, which raises `Reject`, or as they came where `decode` is None.
+    """
 
     queue: Queue
     module: ModuleType
-    process: Callable[[Session, bytes], Any]
+    process: Process
+    process_batch: ProcessBatch | None = None
+    decode: Decode | None = None
 
 
 def load_handlers(queues: list[Queue]) -> list[Handler]:
@@ -49,7 +64,7 @@ def load_handlers(queues: list[Queue]) -> list[Handler]:
 def load_handler(queue: Queue) -> Handler:
     """Import the handler of `queue`; the current directory comes first where modules are looked for.
 
-    Raises `ConfigurationError` when it cannot be imported or has no usable `process`.
+    Raises `ConfigurationError` when it cannot be imported or has no usable `process` or `process_batch`.
     """
     where = f"queues.{queue.name}.handler"
     here = str(Path.cwd())
@@ -59,11 +74,37 @@ def load_handler(queue: Queue) -> Handler:
         module = importlib.import_module(queue.handler)
     except Exception as error:  # whatever a module may raise when it is run
         raise ConfigurationError(f"{where}: {_import_problem(queue.handler, error)}") from error
-    process = getattr(module, "process", None)
-    if not callable(process):
+    return _handler_of(queue, module, where)
+
+
+def _handler_of(queue: Queue, module: ModuleType, where: str) -> Handler:
+    process, batch = getattr(module, "process", None), getattr(module, "process_batch", None)
+    decode = _record_decoder(where, module, batch, of_list=True) if callable(batch) else None
+    if callable(process):
+        one = _decoding(process, _record_decoder(where, module, process))
+    elif callable(batch):
+        one = _batch_of_one(batch, decode)
+    else:
         raise ConfigurationError(f"{where}: {queue.handler} has no function process(dbsession, record)")
-    _check_signature(where, process)
-    return Handler(queue, module, process)
+    return Handler(queue, module, one, batch if callable(batch) else None, decode)
+
+
+def _decoding(process: Callable[[Session, Any], Any], decode: Decode | None) -> Process:
+    """Return `process` itself where records are wanted as they came, so that these cost nothing more."""
+    if decode is None:
+        return process
+
+    def decoded(dbsession: Session, record: bytes) -> Any:
+        return process(dbsession, decode(record))
+
+    return decoded
+
+
+def _batch_of_one(batch: ProcessBatch, decode: Decode | None) -> Process:
+    def one(dbsession: Session, record: bytes) -> Any:
+        return batch(dbsession, [record if decode is None else decode(record)])
+
+    return one
 
 
 def tables_of(_handlers: list[Handler]) -> list[Table]:
@@ -78,17 +119,57 @@ def _import_problem(name: str, error: Exception) -> str:
     return f"importing {name} failed with {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
 
 
-def _check_signature(where: str, process: Callable[..., Any]) -> None:
+def _record_decoder(
+    where: str, module: ModuleType, function: Callable[..., Any], *, of_list: bool = False
+) -> Decode | None:
+    """Return what decodes a record for `function`, by the annotation of its second parameter.
+
+    Raises `ConfigurationError` when it cannot be called with a session and a record, or a list of records.
+    """
+    name = f"{getattr(function, '__name__', 'process')}()"
+    second = "records" if of_list else "record"
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{where}: {name} must be an ordinary function, not an async one")
+    signature = _signature(function)
     try:
-        signature = inspect.signature(process, eval_str=True)
-    except NameError as error:
-        raise ConfigurationError(f"{where}: an annotation of process() cannot be resolved: {error}") from error
-    try:
-        signature.bind("dbsession", "record")
+        bound = signature.bind("dbsession", second)
     except TypeError as error:
-        raise ConfigurationError(f"{where}: process() must take (dbsession, record): {error}") from error
-    if inspect.iscoroutinefunction(process):
-        raise ConfigurationError(f"{where}: process() must be an ordinary function, not an async one")
-    annotation = list(signature.parameters.values())[1].annotation
-    if annotation not in (inspect.Parameter.empty, bytes, Any, object):
-        raise ConfigurationError(f"{where}: process() gets its record as bytes; annotate it so, not as {annotation!r}")
+        raise ConfigurationError(f"{where}: {name} must take (dbsession, {second}): {error}") from error
+    parameter = signature.parameters[list(bound.arguments)[-1]]
+    try:
+        annotation = _resolved(parameter.annotation, function, module)
+        return decoder_of(_item_of(annotation) if of_list else annotation)
+    except NameError as error:
+        raise ConfigurationError(
+            f"{where}: the annotation of {name}'s {parameter.name} cannot be resolved: {error}; "
+            "it is needed at run time, so import it outside of `if TYPE_CHECKING:`"
+        ) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {name}: {error}") from error
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature without insisting that every annotation can be resolved: only one of them is needed."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format  # noqa: PLC0415 - there is none before 3.14
+
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def _resolved(annotation: Any, function: Callable[..., Any], module: ModuleType) -> Any:
+    """Return what an annotation that is text stands for; raises `NameError` when it stands for nothing."""
+    text = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
+    if not isinstance(text, str):
+        return annotation
+    names = getattr(inspect.unwrap(function), "__globals__", vars(module))
+    return eval(text, names)  # noqa: S307 - the handler's own code, as in `inspect.signature(…, eval_str=True)`
+
+
+def _item_of(annotation: Any) -> Any:
+    """Return what the records of a list are to be; as they came, if it does not say."""
+    if annotation in (inspect.Parameter.empty, Any, object, list, Sequence, Iterable, Collection):
+        return bytes
+    if get_origin(annotation) in (list, Sequence, Iterable, Collection):
+        return get_args(annotation)[0]
+    raise ConfigurationError(f"records are a list: annotate them as list[…], not as {annotation!r}")
