@@ -18,7 +18,7 @@ from streamfea.entry import Entry
 from streamfea.work.parts import Attempt, Mode, Part
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Outcome
-from streamfea.work.runner import Process, ProcessBatch, Runner, Watch, WorldFaultError
+from streamfea.work.runner import Process, Runner, Watch, WholeBatch, WorldFaultError
 from streamfea.work.stopping import StopSignal
 
 __all__ = ["GroupCommit"]
@@ -32,7 +32,7 @@ _OWN_TRANSACTIONS_IN_A_ROW = 3
 class GroupCommit:
     """Runs the records of entries through a handler and commits them together.
 
-    `sessions` makes the sessions, `process` is given one and an entry; `process_batch`, if there is one, is given all
+    `sessions` makes the sessions, `process` is given one and an entry; `whole_batch`, if there is one, is given all
     entries first. A transaction holds at most `batch_size` records and takes no new one after
     `commit_interval_seconds`. With a `ledger`, no entry is done twice.
     """
@@ -41,7 +41,7 @@ class GroupCommit:
         self,
         sessions: Callable[[], DbSession],
         process: Process,
-        process_batch: ProcessBatch | None = None,
+        whole_batch: WholeBatch | None = None,
         *,
         batch_size: int,
         commit_interval_seconds: float,
@@ -50,13 +50,13 @@ class GroupCommit:
         ledger: Ledger | None = None,
     ) -> None:
         self._sessions = sessions
-        self._first_mode = Mode.TOGETHER if process_batch is None else Mode.WHOLE
+        self._first_mode = Mode.TOGETHER if whole_batch is None else Mode.WHOLE
         self._batch_size = batch_size
         self._limit = batch_size
         self._stop = stop
         self._runner = Runner(
             process,
-            process_batch or _no_batch,
+            whole_batch,
             commit_interval_seconds=commit_interval_seconds,
             stop=stop,
             watch=watch or Watch(),
@@ -111,7 +111,3 @@ class GroupCommit:
 
 def _each_alone(entries: Sequence[Entry]) -> list[Part]:
     return [Part([entry], Mode.ALONE) for entry in entries]
-
-
-def _no_batch(_session: DbSession, _entries: Sequence[Entry]) -> None:
-    raise TypeError("the handler has no process_batch()")

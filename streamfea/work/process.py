@@ -1,7 +1,7 @@
 """What a worker process does, from its settings to its last word; and what is made sure of before any is started."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -9,7 +9,6 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from streamfea.database.engine import open_database
 from streamfea.database.schema import create_tables, missing_tables
@@ -59,8 +58,6 @@ def run_worker(
     Raises `ConfigurationError` when only the operator can help.
     """
     handler = load_handler(queue)
-    if settings.log.records:
-        handler = _logging_records(handler)
     _collect_garbage_less_often()
     with _servers(settings, queue) as (engine, client):
         Worker(
@@ -71,6 +68,7 @@ def run_worker(
             until_empty=until_empty,
             predecessors=predecessors,
             watch=watch,
+            log_records=settings.log.records,
         ).run()
 
 
@@ -124,17 +122,6 @@ def _servers(settings: Settings, queue: Queue) -> Iterator[tuple[Engine, Redis]]
     finally:
         client.close()
         engine.dispose()
-
-
-def _logging_records(handler: Handler) -> Handler:
-    process: Callable[[Session, bytes], object] = handler.process
-
-    def logged(session: Session, record: bytes) -> object:
-        entry = getattr(session, "entry", None)
-        log.info("record", entry=entry.id if entry else None, record=record.decode("utf-8", "backslashreplace"))
-        return process(session, record)
-
-    return Handler(handler.queue, handler.module, logged)
 
 
 def _collect_garbage_less_often() -> None:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -15,12 +16,11 @@ from streamfea.work.parts import Attempt, Mode, Part, split_at
 from streamfea.work.policy import Fault, Outcome, Verdict, outcome_of, whose_fault
 from streamfea.work.stopping import StopSignal
 
-__all__ = ["Process", "ProcessBatch", "Runner", "Watch", "WorldFaultError"]
+__all__ = ["Process", "Runner", "Watch", "WholeBatch", "WorldFaultError"]
 
 log = structlog.get_logger(__name__)
 
 Process = Callable[[DbSession, Entry], object]
-ProcessBatch = Callable[[DbSession, Sequence[Entry]], object]
 
 
 class WorldFaultError(Exception):
@@ -29,6 +29,17 @@ class WorldFaultError(Exception):
     def __init__(self, *, outage: bool) -> None:
         super().__init__()
         self.outage = outage
+
+
+@dataclass(frozen=True, slots=True)
+class WholeBatch:
+    """A handler's `process_batch(dbsession, records)`, and what makes the record that it is given of an entry.
+
+    `decode` raises for an entry that no record can be made of, which then runs on its own.
+    """
+
+    decode: Callable[[Entry], Any]
+    process: Callable[[DbSession, list[Any]], object]
 
 
 class Watch:
@@ -51,7 +62,7 @@ class Runner:
     def __init__(
         self,
         process: Process,
-        process_batch: ProcessBatch,
+        whole_batch: WholeBatch | None,
         *,
         commit_interval_seconds: float,
         stop: StopSignal,
@@ -59,7 +70,7 @@ class Runner:
         ledger: Ledger | None,
     ) -> None:
         self._process = process
-        self._process_batch = process_batch
+        self._whole_batch = whole_batch
         self._commit_interval = commit_interval_seconds
         self._stop = stop
         self._watch = watch
@@ -68,24 +79,27 @@ class Runner:
     def run(self, session: DbSession, part: Part, limit: int) -> Attempt:
         """Run `part`, of which no more than `limit` entries at once."""
         try:
-            match part.mode:
-                case Mode.WHOLE:
-                    return self._run_whole(session, part.entries[:limit], part.entries[limit:])
-                case Mode.ALONE:
-                    return self._run_alone(session, part.entries[0])
-                case Mode.TOGETHER:
-                    return self._run_together(session, part, limit)
+            if part.mode is Mode.ALONE:
+                return self._run_alone(session, part.entries[0])
+            if part.mode is Mode.WHOLE and self._whole_batch is not None:
+                return self._run_whole(self._whole_batch, session, part.entries[:limit], part.entries[limit:])
+            return self._run_together(session, part, limit)
         finally:
             self._watch.ended()
 
-    def _run_whole(self, session: DbSession, entries: Sequence[Entry], rest: Sequence[Entry]) -> Attempt:
-        known = self._enter_enclosed(session, entries)
-        fresh = [entry for entry in entries if entry.id not in known]
+    def _run_whole(
+        self, whole: WholeBatch, session: DbSession, entries: Sequence[Entry], rest: Sequence[Entry]
+    ) -> Attempt:
+        """Run entries through `process_batch()`; if it fails, they run one by one."""
+        decoded, unreadable = _decoded(whole, entries)
+        readable = [entry for entry, _ in decoded]
+        known = self._enter_enclosed(session, readable)
+        fresh = [(entry, record) for entry, record in decoded if entry.id not in known]
         try:
             if fresh:
-                session.begin_batch(fresh)
-                self._watch.started(fresh[0])
-                self._process_batch(session, fresh)
+                session.begin_batch([entry for entry, _ in fresh])
+                self._watch.started(fresh[0][0])
+                whole.process(session, [record for _, record in fresh])
             session.commit_whole()
         except (KeyboardInterrupt, GeneratorExit):
             raise
@@ -93,8 +107,8 @@ class Runner:
             session.end_record()
             _raise_if_not_its_fault(session, error)
             log.debug("a batch failed: its records run one by one", entries=len(entries), exc_info=True)
-            return Attempt(remaining=[Part(entries), Part(rest, Mode.WHOLE)])
-        return Attempt([_settled(entry, known) for entry in entries], [Part(rest, Mode.WHOLE)])
+            return Attempt(unreadable, [Part(readable), Part(rest, Mode.WHOLE)])
+        return Attempt([*unreadable, *(_settled(entry, known) for entry in readable)], [Part(rest, Mode.WHOLE)])
 
     def _run_alone(self, session: DbSession, entry: Entry) -> Attempt:
         if self._enter_enclosed(session, [entry]):
@@ -219,6 +233,18 @@ class Runner:
             return
         done = {outcome.entry.id for outcome in outcomes if outcome.verdict in (Verdict.DONE, Verdict.DUPLICATE)}
         self._ledger.withdraw(session, [entry.id for entry in entered if entry.id not in done])
+
+
+def _decoded(whole: WholeBatch, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, Any]], list[Outcome]]:
+    """Return the entries with their records, and the outcomes of those that no record can be made of."""
+    decoded: list[tuple[Entry, Any]] = []
+    unreadable: list[Outcome] = []
+    for entry in entries:
+        try:
+            decoded.append((entry, whole.decode(entry)))
+        except Exception as error:
+            unreadable.append(outcome_of(entry, error))
+    return decoded, unreadable
 
 
 def _settled(entry: Entry, known: set[str]) -> Outcome:

@@ -1,10 +1,10 @@
 """The loop of one consumer: claim what is due, read what is new, run it, settle it."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -17,11 +17,12 @@ from streamfea.handlers import Handler
 from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Claimed, Group
 from streamfea.work.batch import GroupCommit
+from streamfea.work.fields import missing_record, record_of
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
 from streamfea.work.patience import Interrupted, Patience
 from streamfea.work.policy import Outcome
-from streamfea.work.runner import Watch
+from streamfea.work.runner import Watch, WholeBatch
 from streamfea.work.settle import Reason, Settlement
 from streamfea.work.stopping import StopSignal
 
@@ -61,8 +62,10 @@ class Worker:
         until_empty: bool = False,
         predecessors: Sequence[Predecessor] = (),
         watch: Watch | None = None,
+        log_records: bool = False,
     ) -> None:
         queue = handler.queue
+        record = partial(record_of, field=queue.field, logged=log_records)
         self._queue = queue
         self._group = group
         self._stop = stop
@@ -77,7 +80,8 @@ class Worker:
         self._done = 0
         self._batch = GroupCommit(
             sessions,
-            lambda session, entry: handler.process(session, record_of(entry, queue.field)),
+            lambda session, entry: handler.process(session, record(entry)),
+            whole_batch(handler, record),
             batch_size=queue.batch_size,
             commit_interval_seconds=queue.commit_interval.total_seconds(),
             stop=stop,
@@ -183,7 +187,7 @@ class Worker:
         """Return the entries that hold a record; the others are settled."""
         ready = []
         for entry in entries:
-            problem = _missing(entry, self._queue.field)
+            problem = missing_record(entry, self._queue.field)
             if problem is None:
                 ready.append(entry)
                 continue
@@ -230,25 +234,11 @@ class Worker:
         return self._redis.call(function)
 
 
-def record_of(entry: Entry, field: str) -> bytes:
-    """Return the record of an entry: the value of `field`, or with `*` all fields as a JSON object.
-
-    Raises `KeyError` without the field, `UnicodeDecodeError` when JSON cannot hold the fields.
-    """
-    if field == "*":
-        return json.dumps({name.decode(): value.decode() for name, value in entry.fields.items()}).encode()
-    return entry.fields[field.encode()]
-
-
-def _missing(entry: Entry, field: str) -> str | None:
-    """Return why an entry holds no record, if it does not."""
-    if field != "*":
-        if field.encode() in entry.fields:
-            return None
-        names = ", ".join(name.decode("utf-8", "backslashreplace") for name in entry.fields) or "none"
-        return f"the entry has no field {field!r}; it has {names}"
-    try:
-        record_of(entry, field)
-    except UnicodeDecodeError as error:
-        return f"a field is not UTF-8 text, so the fields cannot be made a JSON object: {error}"
-    return None if entry.fields else "the entry has no fields"
+def whole_batch(handler: Handler, record: Callable[[Entry], bytes]) -> WholeBatch | None:
+    """Return how the handler takes a whole batch, if it does."""
+    if handler.process_batch is None:
+        return None
+    decode = handler.decode
+    if decode is None:
+        return WholeBatch(record, handler.process_batch)
+    return WholeBatch(lambda entry: decode(record(entry)), handler.process_batch)

@@ -17,6 +17,7 @@ from streamfea.entry import Entry
 from streamfea.errors import ConfigurationError
 from streamfea.work.batch import GroupCommit
 from streamfea.work.policy import Outcome, Verdict, outcome_of
+from streamfea.work.runner import WholeBatch
 from tests.integration.records import STEPS, Base, Plain, run_steps
 from tests.integration.test_group_commit import NEVER, Records, World, empty, is_aborted, row_notes, rows
 from tests.waiting import wait_until
@@ -95,12 +96,12 @@ def test_a_whole_batch_that_is_delivered_again_is_done_once(
     start(engine)
     entries = [entry(number) for number in range(1, 6)]
 
-    def all_at_once(session: DbSession, some: Sequence[Entry]) -> None:
-        session.add_all(Plain(note=one.id) for one in some)
+    def all_at_once(session: DbSession, some: list[str]) -> None:
+        session.add_all(Plain(note=one) for one in some)
         session.commit()
 
-    assert verdicts(run_adding(sessions, entries[:3], process_batch=all_at_once)) == [Verdict.DONE] * 3
-    again = verdicts(run_adding(sessions, entries, process_batch=all_at_once))
+    assert verdicts(run_adding(sessions, entries[:3], all_at_once)) == [Verdict.DONE] * 3
+    again = verdicts(run_adding(sessions, entries, all_at_once))
     assert again == [Verdict.DUPLICATE] * 3 + [Verdict.DONE] * 2
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
@@ -233,13 +234,13 @@ def waiting_or_idle(engine: Engine, state: str, event: str | None = None) -> boo
 def group_commit(
     sessions: "sessionmaker[DbSession]",
     process: Callable[[DbSession, Entry], None],
-    process_batch: Callable[[DbSession, Sequence[Entry]], None] | None = None,
+    process_batch: Callable[[DbSession, list[str]], None] | None = None,
     batch_size: int = 100,
 ) -> GroupCommit:
     return GroupCommit(
         sessions,
         process,
-        process_batch,
+        None if process_batch is None else WholeBatch(lambda one: one.id, process_batch),
         batch_size=batch_size,
         commit_interval_seconds=60,
         stop=NEVER,
@@ -259,7 +260,7 @@ def run(
 def run_adding(
     sessions: "sessionmaker[DbSession]",
     entries: Sequence[Entry],
-    process_batch: Callable[[DbSession, Sequence[Entry]], None] | None = None,
+    process_batch: Callable[[DbSession, list[str]], None] | None = None,
     *,
     alone: bool = False,
 ) -> list[Outcome]:
