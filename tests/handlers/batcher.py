@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from recorder import Seen
+from recorder import Seen  # type: ignore[import-not-found]  # the folder of handlers is on the path where this runs
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
