@@ -10,14 +10,25 @@ Classic `Column` attributes work as well as typed `Mapped[...]` ones.
 """
 
 import logging
+from functools import cache
 from typing import Any
 
 from sqlalchemy import MetaData, inspect
-from sqlalchemy.orm import DeclarativeBase, InstanceState
+from sqlalchemy.orm import DeclarativeBase, InstanceState, Mapper, class_mapper
+from sqlalchemy.orm import attributes as orm_attributes
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.base import NO_VALUE
 
 __all__ = ["Base"]
 
 log = logging.getLogger(__name__)
+
+# SQLAlchemy 2.1 put the underscore before it.
+_ScalarImpl = next(
+    getattr(orm_attributes, name)
+    for name in ("_ScalarAttributeImpl", "ScalarAttributeImpl")
+    if hasattr(orm_attributes, name)
+)
 
 # Constraints get names that do not depend on the server, so that a migration can find them again: Alembic's
 # documentation, "The Importance of Naming Constraints".
@@ -41,6 +52,9 @@ class Base(DeclarativeBase):
         Records grow fields over time, and a new field is no reason to lose the record.
         """
         model = type(self)
+        if len(self.__dict__) == 1 and attributes.keys() <= plain_attributes(model):
+            _set_all(self, attributes)
+            return
         for name, value in attributes.items():
             if hasattr(model, name):
                 setattr(self, name, value)
@@ -61,6 +75,29 @@ class Base(DeclarativeBase):
             if value is not None:
                 lines.append(f"* {name}: {_related_ids(value) if name in relationships else value}")
         return "\n".join(lines)
+
+
+@cache
+def plain_attributes(model: type) -> frozenset[str]:
+    """Return the names of a mapped class' columns that nothing watches: setting one does no more than that.
+
+    Listeners and validators have to be there before the first object is made, which is when this is looked up.
+    """
+    mapper: Mapper[Any] = class_mapper(model)
+    names = (attribute.key for attribute in mapper.column_attrs)
+    return frozenset(name for name in names if _is_plain(mapper.class_manager[name].impl))
+
+
+def _is_plain(impl: Any) -> bool:
+    return type(impl) is _ScalarImpl and not impl.dispatch.set and not impl.dispatch._active_history
+
+
+def _set_all(instance: object, attributes: dict[str, Any]) -> None:
+    """Do at once what setting each of a new object's plain attributes does: value, history, modified."""
+    state: Any = instance_state(instance)
+    state.committed_state.update(dict.fromkeys(attributes, NO_VALUE))
+    state.modified = True
+    instance.__dict__.update(attributes)
 
 
 def _related_ids(value: Any) -> Any:

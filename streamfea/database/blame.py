@@ -5,15 +5,20 @@ records added gives suspects. Suspicion only saves time: what a record is guilty
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
 from sqlalchemy import Column, inspect
 from sqlalchemy.exc import DBAPIError
 
+from streamfea.database.bulk import Row
+
 # PostgreSQL's detail for unique and foreign-key violations: Key (a, b)=(1, x) already exists.
 _KEY_DETAIL = re.compile(r"Key \((?P<columns>.+?)\)=\((?P<values>.*)\) ", re.DOTALL)
+
+# Its context of an error in a COPY, in whatever language: COPY table, line 3, column name: "value"
+_COPY_LINE = re.compile(r"^COPY (?P<table>.+?), \D*(?P<number>\d+)", re.MULTILINE)
 
 
 def suspects(error: BaseException, added: Iterable[tuple[str, object]]) -> set[str]:
@@ -31,6 +36,20 @@ def suspects(error: BaseException, added: Iterable[tuple[str, object]]) -> set[s
         return set()
     columns = match["columns"].split(", ")
     return {one_id for one_id, one in added if _values(one, cause.diag.table_name, columns) == match["values"]}
+
+
+def culprit(error: BaseException, rows: Sequence[Row]) -> str | None:
+    """Return the id of the entry whose row a failed COPY of `rows` most likely stumbled over."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, psycopg.Error):
+        return None
+    line = _COPY_LINE.search(cause.diag.context or "")
+    if line is not None:
+        of_table = [row for row in rows if row.plan.table.name == line["table"]]
+        number = int(line["number"])
+        return of_table[number - 1].entry_id if number <= len(of_table) else None
+    suspected = suspects(error, ((row.entry_id, row.instance) for row in rows))
+    return next((row.entry_id for row in rows if row.entry_id in suspected), None)
 
 
 def _lacks_a_value(added: object) -> bool:

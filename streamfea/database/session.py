@@ -11,22 +11,28 @@ from typing import Any, NoReturn
 from weakref import WeakKeyDictionary, ref
 
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
+from streamfea.database.bulk import Plans
+from streamfea.database.enclosing import EnclosingSession, TransactionAborted
+from streamfea.database.noting import NotingSession
 from streamfea.entry import Entry
 
 __all__ = ["DbSession", "OwnTransactionRequired", "TransactionAborted", "open_sessions"]
 
 
-def open_sessions(engine: Engine) -> "sessionmaker[DbSession]":
-    """Return a factory of sessions on `engine`, which notice whatever is done to their connection."""
+def open_sessions(engine: Engine, *, bulk: bool = True) -> "sessionmaker[DbSession]":
+    """Return a factory of sessions on `engine`, which notice whatever is done to their connection.
+
+    With `bulk`, they write new rows by COPY wherever that makes no difference but to speed.
+    """
     event.listen(engine, "before_cursor_execute", _note_statement)
     event.listen(engine, "commit", _note_commit)
     event.listen(engine, "rollback", _note_rollback)
     event.listen(engine, "savepoint", _note_savepoint)
-    return sessionmaker(engine, class_=DbSession)
+    return sessionmaker(engine, class_=DbSession, plans=Plans() if bulk else None)
 
 
 class OwnTransactionRequired(BaseException):
@@ -36,11 +42,7 @@ class OwnTransactionRequired(BaseException):
     """
 
 
-class TransactionAborted(Exception):  # noqa: N818 - it says what happened, as psycopg's InFailedSqlTransaction does
-    """The transaction that was to be committed is gone: an SQL error aborted it, or the handler ended it."""
-
-
-class DbSession(Session):
+class DbSession(NotingSession, EnclosingSession):
     """A SQLAlchemy session; `entry` is the stream entry whose record is being processed.
 
     Use it as any other session: what `process()` adds is committed when it returns, and rolled back when it raises.
@@ -59,12 +61,11 @@ class DbSession(Session):
         self._touched = False
         self._spoiled = False
         self._left = False
+        self._half_ended = False
         self._writes = False
         self._unwritten: list[tuple[str, object]] = []
         self._added: list[object] = []
         self._connection: Connection | None = None
-        self._enclosing: SessionTransaction | None = None
-        self._half_ended = False
         self.kept_records = False
 
     # What streamfea.work.runner asks
@@ -72,17 +73,16 @@ class DbSession(Session):
     def share(self) -> None:
         """Open the transaction that several records will share."""
         self._shared = self.begin()
-
-    def enclose(self) -> None:
-        """Open a transaction whose end the handler cannot bring about: its `commit()` and `rollback()` stay inside."""
-        self._enclosing = self.begin()
+        self.start_noting()
 
     def begin_batch(self, entries: Sequence[Entry]) -> None:
         """Start what `process_batch()` does with the records of `entries`."""
         self.entries = tuple(entries)
         if len(entries) == 1:
             self.entry = entries[0]
-        self._start_inside()
+        self.start_inside()
+        self.start_noting()
+        self._in_record = True
 
     def commit_whole(self) -> None:
         """Commit what a record, or a batch, did in a transaction of its own.
@@ -92,10 +92,19 @@ class DbSession(Session):
         self.end_record()
         if self.aborted:
             raise TransactionAborted("an SQL error aborted the transaction, and the handler went on as if nothing were")
-        ended = self._spoiled or self._half_ended or self.get_transaction() is not self._enclosing
-        if self._enclosing is not None and ended:
+        if self.has_ended or (self._enclosing is not None and (self._spoiled or self._half_ended)):
             raise TransactionAborted("the handler ended the transaction, which exactly-once does not allow")
+        self.keep_noted("", pure=False)
         self.commit()
+
+    def discard(self) -> None:
+        """Let go of the transaction and of everything in the session; it is not used after that."""
+        self.end_record()
+        self._rows.clear()
+        try:
+            super().invalidate() if self._half_ended else super().close()
+        except SQLAlchemyError:  # the connection is gone, and with it whatever the session held
+            super().invalidate()
 
     def begin_suspect(self, entry: Entry) -> None:
         """Start `entry`'s record behind a savepoint, with nobody else's unwritten work in the session.
@@ -114,37 +123,33 @@ class DbSession(Session):
             self._savepoint.commit()
         self._savepoint = None
         self._added.clear()
+        self.kept_records = True
 
     def forget_suspect(self) -> bool:
         """Roll back to the suspect's savepoint; return whether that undoes its record entirely."""
         savepoint, self._savepoint = self._savepoint, None
         self._added.clear()
+        self.forget_noted()
         if savepoint is None or self._spoiled or self._left or self.get_nested_transaction() is not savepoint:
             return False
         savepoint.rollback()
         return self.intact
-
-    def discard(self) -> None:
-        """Let go of the transaction and of everything in the session; it is not used after that."""
-        self.end_record()
-        try:
-            super().invalidate() if self._half_ended else super().close()
-        except SQLAlchemyError:  # the connection is gone, and with it whatever the session held
-            super().invalidate()
 
     def begin_record(self, entry: Entry) -> None:
         """Start `entry`'s record with nothing in the identity map, as in a session of its own.
 
         Raises what the flush raises when the earlier records left changes of loaded objects behind.
         """
-        if self._shared is not None and (len(self.identity_map) or self.deleted):
-            self.flush()
+        if self._shared is not None and (self.identity_map or self._deleted):
+            if self._unwritten or self._deleted or self.identity_map.check_modified():
+                self.flush()
             self.expunge_all()
             self._unwritten.clear()
         self.entry = entry
         self.autoflush = True
         self._touched = self._spoiled = self._left = False
-        self._start_inside()
+        self.start_inside()
+        self._in_record = True
 
     def end_record(self) -> None:
         """Note that the record's code has run: what is called from now on is streamfea's own doing."""
@@ -152,8 +157,11 @@ class DbSession(Session):
 
     def keep_record(self) -> None:
         """Leave what the record added in the session, to be written with the others'."""
-        self._unwritten.extend((self.entry.id, added) for added in self._added)
-        self._added.clear()
+        if self._noted:
+            self._added += self.keep_noted(self.entry.id, pure=not self._touched)
+        if self._added:
+            self._unwritten.extend((self.entry.id, added) for added in self._added)
+            self._added.clear()
         self.kept_records = True
 
     def forget_record(self) -> bool:
@@ -162,6 +170,7 @@ class DbSession(Session):
         It does when the record sent no SQL, changed no loaded object and added none that a relationship could tie
         to an object of another record.
         """
+        self.forget_noted()
         added = list(self._added)
         self._added.clear()
         tied = any(inspect(one).mapper.relationships for one in added)
@@ -202,8 +211,8 @@ class DbSession(Session):
 
     @property
     def unwritten(self) -> list[tuple[str, object]]:
-        """The new objects that no flush has written yet, each with the id of the entry whose record added it."""
-        return self._unwritten
+        """The new objects that nothing has written yet, each with the id of the entry whose record added it."""
+        return [*((row.entry_id, row.instance) for row in self.rows), *self._unwritten]
 
     # What a handler may call, and what others' writes in the same transaction must be spared
 
@@ -215,7 +224,7 @@ class DbSession(Session):
         """
         self._require_own_transaction()
         if self._is_enclosed:
-            self._commit_inside()
+            self.commit_inside()
         else:
             super().commit()
 
@@ -223,7 +232,7 @@ class DbSession(Session):
         """Roll back what this record did since it began, or committed; it gets a transaction of its own for it."""
         self._require_own_transaction()
         if self._is_enclosed:
-            self._roll_back_inside()
+            self.roll_back_inside()
         else:
             super().rollback()
 
@@ -241,7 +250,7 @@ class DbSession(Session):
         """Release everything in the session; the record gets a session of its own for it."""
         self._require_own_transaction()
         if self._is_enclosed:
-            self._roll_back_inside()
+            self.roll_back_inside()
             super().expunge_all()
         else:
             super().close()
@@ -276,7 +285,9 @@ class DbSession(Session):
 
         Objects of earlier records then leave the session, as committed ones would.
         """
-        self._touched = self._writes = True
+        self._touched = True
+        self._write_kept()
+        self._writes = True
         try:
             super().flush(objects)
         finally:
@@ -291,7 +302,7 @@ class DbSession(Session):
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Engine | Connection:
         """Return what a statement is to be sent to; what earlier records have added is written before."""
-        if self._in_record and self._unwritten and not self._writes:
+        if self._in_record and not self._writes and (self._unwritten or self._rows):
             self._write_earlier()
         return super().get_bind(*args, **kwargs)
 
@@ -301,52 +312,38 @@ class DbSession(Session):
     def _is_enclosed(self) -> bool:
         return self._enclosing is not None and self._in_record
 
-    def _start_inside(self) -> None:
-        if self._enclosing is not None:
-            self._savepoint = super().begin(nested=True)
-        self._in_record = True
-
-    def _commit_inside(self) -> None:
-        """Do what a commit does, but for the end of the transaction: write, check deferred constraints, expire."""
-        while self.get_nested_transaction() not in (None, self._savepoint):
-            self._innermost().commit()
-        self.flush()
-        try:
-            self._check_deferred_constraints()
-        except Exception:
-            self._roll_back_inside()
-            raise
-        self._innermost().commit()
-        self.expire_all()
-        self._savepoint = super().begin(nested=True)
-
-    def _roll_back_inside(self) -> None:
-        while self.get_nested_transaction() is not None:
-            self._innermost().rollback()
-        self._savepoint = super().begin(nested=True)
-
-    def _innermost(self) -> SessionTransaction:
-        nested = self.get_nested_transaction()
-        if nested is None:
-            raise TransactionAborted("the handler ended the transaction, which exactly-once does not allow")
-        return nested
-
-    def _check_deferred_constraints(self) -> None:
-        """Raise what a COMMIT would; rolling back to the savepoint makes the constraints deferred again."""
-        connection = super().connection()
-        with connection.begin_nested() as savepoint:
-            connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
-            savepoint.rollback()
-
     def _refuse_when_enclosed(self, what: str) -> None:
         if self._is_enclosed:
             raise TransactionAborted(f"exactly-once does not allow a handler to {what} the transaction")
 
     def _write_earlier(self) -> None:
         """Write earlier records' objects, and only these, for a statement that does not flush by itself."""
-        if self._added or self.dirty or self.deleted:
+        self._touched = True
+        self._write_kept()
+        if not self._unwritten:
+            return
+        if self._added or self._noted or self.dirty or self.deleted:
             self._leave()
         self.flush()
+
+    def _write_kept(self) -> None:
+        """Write the rows of earlier records."""
+        self._writes = True
+        try:
+            self.write_rows()
+        except Exception:
+            self._spoiled = True
+            raise
+        finally:
+            self._writes = False
+
+    def _connected(self) -> Connection:
+        """Return the transaction's connection without taking account: it is not the record that asks."""
+        before, self._writes = self._writes, True
+        try:
+            return Session.connection(self)
+        finally:
+            self._writes = before
 
     def _require_own_transaction(self) -> None:
         if self._in_record and self._shared is not None:

@@ -1,7 +1,7 @@
 """One transaction: the records of a part in, outcomes and what is left to do out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,6 +148,7 @@ class Runner:
                 return Attempt(remaining=split_at(entries, {entry.id}))
             outcomes.append(outcome)
         try:
+            outcomes = _with_failed(outcomes, session.write_rows_of_the_good())
             self._withdraw(session, entries[:limit], outcomes)
             session.commit()
         except Exception as error:
@@ -245,6 +246,13 @@ def _decoded(whole: WholeBatch, entries: Sequence[Entry]) -> tuple[list[tuple[En
         except Exception as error:
             unreadable.append(outcome_of(entry, error))
     return decoded, unreadable
+
+
+def _with_failed(outcomes: list[Outcome], failed: Mapping[str, Exception]) -> list[Outcome]:
+    """Return `outcomes`, in which those of entries in `failed` follow from these errors."""
+    if not failed:
+        return outcomes
+    return [outcome_of(one.entry, failed[one.entry.id]) if one.entry.id in failed else one for one in outcomes]
 
 
 def _settled(entry: Entry, known: set[str]) -> Outcome:

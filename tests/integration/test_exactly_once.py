@@ -118,10 +118,10 @@ def test_of_two_workers_with_the_same_entry_the_second_waits_and_does_nothing(
 
     first = threading.Thread(target=lambda: outcomes.extend(group_commit(sessions, slowly).run([entry(1)]).__next__()))
     first.start()
-    wait_until(lambda: waiting_or_idle(engine, "idle in transaction"), "the first has entered the entry")
+    wait_until(lambda: entered(engine), "the first has entered the entry")
     second = threading.Thread(target=lambda: outcomes.extend(run_adding(sessions, [entry(1)])))
     second.start()
-    wait_until(lambda: waiting_or_idle(engine, "active", "transactionid"), "the second waits for the first")
+    wait_until(lambda: waiting(engine), "the second waits for the first")
     go_on.set()
     first.join(20)
     second.join(20)
@@ -222,13 +222,20 @@ def noted(engine: Engine) -> list[int]:
         return list(connection.scalars(text("SELECT ms FROM streamfea_ledger ORDER BY ms")))
 
 
-def waiting_or_idle(engine: Engine, state: str, event: str | None = None) -> bool:
+def entered(engine: Engine) -> bool:
+    """Whether a transaction that is under way has written to the ledger."""
+    query = text("SELECT count(*) FROM pg_locks WHERE relation = CAST('streamfea_ledger' AS regclass) AND mode = :mode")
+    with engine.connect() as connection:
+        return bool(connection.execute(query, {"mode": "RowExclusiveLock"}).scalar_one())
+
+
+def waiting(engine: Engine) -> bool:
+    """Whether a transaction waits for another one that has written the same row."""
     query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE state = :state AND query LIKE '%streamfea_ledger%' "
-        "AND pid <> pg_backend_pid() AND (CAST(:event AS text) IS NULL OR wait_event = :event)"
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE '%streamfea_ledger%'"
     )
     with engine.connect() as connection:
-        return bool(connection.execute(query, {"state": state, "event": event}).scalar_one())
+        return bool(connection.execute(query).scalar_one())
 
 
 def group_commit(

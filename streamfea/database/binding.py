@@ -1,0 +1,156 @@
+"""The columns of a mapped class, as COPY needs them: how a value is bound, and which values it may be trusted with.
+
+PostgreSQL reads a value in COPY as its type's input function does, in an INSERT as a parameter with a cast. For the
+types and values here both come to the same; for all others nothing is said, and they take the ordinary way.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Column, Dialect, Table
+from sqlalchemy import schema as sa_schema
+from sqlalchemy import types as sqltypes
+from sqlalchemy.orm import Mapper
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+__all__ = ["LEFT_OUT", "ORDINARY", "Field", "fields_of"]
+
+LEFT_OUT: Final = object()
+"""The column is not written: the server gives it a value."""
+
+ORDINARY: Final = object()
+"""What the column gets is for an ordinary flush to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column: the attribute that holds its value, its quoted name, and how a value is bound.
+
+    `types` are the exact types that a bound value may have, `trusted` tells whether it may be written.
+    `when_empty` returns what is written for an attribute that is None or not set, `LEFT_OUT` or `ORDINARY`.
+    """
+
+    key: str
+    name: str
+    process: Callable[[Any], Any] | None
+    types: frozenset[type]
+    trusted: Callable[[Any], bool] | None
+    when_empty: Callable[[dict[str, Any]], Any] | None
+
+
+def fields_of(mapper: Mapper[Any], table: Table, dialect: Dialect) -> list[Field]:
+    """Return the fields of the columns of `table` that `mapper` maps, without those that PostgreSQL computes."""
+    quote = dialect.identifier_preparer.quote
+    mapped = {attribute.columns[0]: attribute.key for attribute in mapper.column_attrs}
+    return [
+        _field(mapped[column], quote(column.name), column, table, dialect)
+        for column in table.columns
+        if column in mapped and column.computed is None
+    ]
+
+
+def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dialect) -> Field:
+    implementation = column.type.dialect_impl(dialect)
+    process = implementation.bind_processor(dialect)
+    types, trusted = _trusted(implementation, process)
+    return Field(key, name, process, types, trusted, _when_empty(key, column, table))
+
+
+def _trusted(
+    implementation: TypeEngine[Any], process: Callable[[Any], Any] | None
+) -> tuple[frozenset[type], Callable[[Any], bool] | None]:
+    """Return the types that bound values may have, none if all take the ordinary way, and a look at the value."""
+    kind: Any = implementation
+    while isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance
+    if getattr(implementation, "_has_bind_expression", False):
+        return frozenset(), None
+    for kinds, types, look in _TRUSTED:
+        if isinstance(kind, kinds):
+            return frozenset(types), (look(kind) if look is not None else None)
+    if isinstance(kind, (sqltypes.JSON, sqltypes.LargeBinary)) and process is not None:
+        return frozenset({type(process({} if isinstance(kind, sqltypes.JSON) else b""))}), None
+    return frozenset(), None
+
+
+def _when_empty(key: str, column: Column[Any], table: Table) -> Callable[[dict[str, Any]], Any] | None:
+    """Return what an INSERT of the ORM does for an attribute that is None or not set; None if it writes NULL."""
+    fallback = _default(column, table)
+    if not column.type.should_evaluate_none:
+        return None if fallback is None else lambda _: fallback()
+    return lambda given: ORDINARY if key in given else (None if fallback is None else fallback())
+
+
+def _default(column: Column[Any], table: Table) -> Callable[[], Any] | None:
+    default: Any = column.default
+    if default is not None:
+        if default.is_scalar:
+            return lambda: default.arg
+        if default.is_callable and _takes_no_context(default.arg):
+            return lambda: default.arg(None)
+        return lambda: ORDINARY
+    if column.server_default is not None or column.identity is not None or column is table.autoincrement_column:
+        return lambda: LEFT_OUT
+    return (lambda: ORDINARY) if column.primary_key else None
+
+
+def _takes_no_context(function: Any) -> bool:
+    """Tell whether SQLAlchemy itself has wrapped a function without parameters, to drop the context it passes."""
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_filename == sa_schema.Column.__init__.__code__.co_filename
+
+
+def _array(kind: sqltypes.ARRAY[Any]) -> Callable[[Any], bool]:
+    types, trusted = _trusted(kind.item_type, None)
+    alike = types if types <= {int, str, bool, float, UUID} and trusted is None else frozenset()
+
+    def look(value: Any) -> bool:
+        kinds = {type(item) for item in value if item is not None}
+        return len(kinds) <= 1 and kinds <= alike
+
+    return look
+
+
+def _timestamp(kind: sqltypes.DateTime) -> Callable[[Any], bool]:
+    if getattr(kind, "precision", None) is not None:
+        return lambda _: False
+    # A zone is ignored by the input function of a type without one, and not by a cast to it.
+    return lambda value: kind.timezone or type(value) is str or value.tzinfo is None
+
+
+def _time(kind: sqltypes.Time) -> Callable[[Any], bool]:
+    if getattr(kind, "precision", None) is not None or kind.timezone:
+        return lambda _: False
+    return lambda value: type(value) is str or value.tzinfo is None
+
+
+def _double(kind: sqltypes.Float[Any]) -> Callable[[Any], bool]:
+    # A parameter is a double first, so anything narrower would be rounded twice.
+    double = kind.precision is None and not isinstance(kind, sqltypes.REAL)
+    return lambda _: double
+
+
+def _unlimited(kind: Any) -> Callable[[Any], bool]:
+    unlimited = getattr(kind, "precision", None) is None and getattr(kind, "fields", None) is None
+    return lambda _: unlimited
+
+
+_Look = Callable[[Any], Callable[[Any], bool]]
+# Kinds of columns, most special first; the types that bound values may have; how to look at a value.
+_TRUSTED: tuple[tuple[Any, set[type], _Look | None], ...] = (
+    (sqltypes.ARRAY, {list}, _array),
+    ((sqltypes.Enum, sqltypes.String), {str}, None),
+    (sqltypes.Boolean, {bool}, None),
+    (sqltypes.Integer, {int}, None),
+    (sqltypes.Float, {float, int}, _double),
+    (sqltypes.Numeric, {Decimal, int}, None),
+    (sqltypes.DateTime, {datetime, str}, _timestamp),
+    (sqltypes.Date, {date, str}, None),
+    (sqltypes.Time, {time, str}, _time),
+    (sqltypes.Interval, {timedelta}, _unlimited),
+    (sqltypes.Uuid, {UUID}, None),
+)

@@ -1,0 +1,168 @@
+"""The fast way to write a batch's new rows: COPY, where nobody can tell it from an ordinary flush.
+
+A flush costs more than all the rest of a record. Where an object is nothing but a new row of plain columns, its values
+go to the table in one COPY with the others', bound by SQLAlchemy's own processors and with its own defaults. Whatever
+is more than that takes the ordinary way: relationships, listeners, inheritance, versions, SQL expressions, types or
+values that COPY could read differently than INSERT, and objects that the handler still holds.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Dialect, Table, text
+from sqlalchemy.exc import DBAPIError, NoInspectionAvailable
+from sqlalchemy.orm import Mapper, class_mapper
+from sqlalchemy.orm.exc import UnmappedClassError
+from sqlalchemy.schema import sort_tables
+
+from streamfea.database.binding import LEFT_OUT, fields_of
+from streamfea.model import plain_attributes
+
+__all__ = ["Plan", "Plans", "Row", "copy_rows", "is_held"]
+
+# How often an object is referred to that only one list knows; Python versions differ.
+_probe = [object()]
+_ALONE = sys.getrefcount(_probe[0])
+
+# Rules are not applied to COPY, row security forbids it.
+_ORDINARY_TABLE = text(
+    "SELECT relkind IN ('r', 'p') AND NOT relhasrules AND NOT relrowsecurity FROM pg_class "
+    "WHERE oid = to_regclass(:name)"
+)
+
+
+@dataclass(slots=True)
+class Row:
+    """A new object whose record has ended, with the columns and values that it is written with."""
+
+    entry_id: str
+    plan: "Plan"
+    instance: object
+    columns: tuple[str, ...]
+    values: list[Any]
+
+
+class Plans:
+    """How new objects of mapped classes are written to one database; looked up once for each class."""
+
+    def __init__(self) -> None:
+        self._known: dict[type, Plan | None] = {}
+
+    def of(self, model: type, connection: Connection) -> "Plan | None":
+        """Return how objects of `model` can be written fast; None when they have to take the ordinary way."""
+        if model not in self._known:
+            self._known[model] = _plan(model, connection)
+        plan = self._known[model]
+        return None if plan is None or plan.is_observed else plan
+
+
+class Plan:
+    """How new objects of one mapped class are written."""
+
+    def __init__(self, mapper: Mapper[Any], table: Table, dialect: Dialect) -> None:
+        self.table = table
+        self.name = dialect.identifier_preparer.format_table(table)
+        self._mapper = mapper
+        model: Any = mapper.class_  # mypy takes a class for not hashable
+        self._allowed = plain_attributes(model) | {"_sa_instance_state"}
+        self._fields = fields_of(mapper, table, dialect)
+        self._columns = tuple(field.name for field in self._fields)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody listens to the class' objects being written."""
+        dispatch: Any = self._mapper.dispatch
+        return bool(dispatch.before_insert or dispatch.after_insert)
+
+    def row(self, entry_id: str, instance: object) -> Row | None:
+        """Return an object's row; None when it has to take the ordinary way."""
+        given = instance.__dict__
+        if not given.keys() <= self._allowed:
+            return None
+        values: list[Any] = []
+        left_out: list[str] = []
+        for field in self._fields:
+            value = given.get(field.key)
+            if value is None and field.when_empty is not None:
+                value = field.when_empty(given)
+                if value is LEFT_OUT:
+                    left_out.append(field.name)
+                    continue
+            if value is not None:
+                if field.process is not None:
+                    value = field.process(value)
+                if type(value) not in field.types or (field.trusted is not None and not field.trusted(value)):
+                    return None
+            values.append(value)
+        columns = tuple(name for name in self._columns if name not in left_out) if left_out else self._columns
+        return Row(entry_id, self, instance, columns, values)
+
+
+def is_held(instances: Sequence[object], index: int) -> bool:
+    """Tell whether anybody but this list, and SQLAlchemy's own state of the object, refers to an object in it."""
+    state: Any = instances[index].__dict__["_sa_instance_state"]
+    return sys.getrefcount(instances[index]) > _ALONE + (state._strong_obj is not None)
+
+
+def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
+    """Write rows, those of referenced tables first, each table's in their order.
+
+    Raises the SQLAlchemy exceptions that a flush would raise.
+    """
+    tables = frozenset(row.plan.table for row in rows)
+    if len(tables) > 1:
+        order = _order(tables)
+        rows = sorted(rows, key=lambda row: order[row.plan.table])
+    driver: Any = connection.connection.dbapi_connection
+    for (name, columns), group in groupby(rows, key=lambda row: (row.plan.name, row.columns)):
+        statement = f"COPY {name} ({', '.join(columns)}) FROM STDIN"
+        try:
+            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+                for row in group:
+                    copy.write_row(row.values)
+        except psycopg.Error as error:
+            raise _as_sqlalchemys(connection, statement, error) from error
+
+
+def _as_sqlalchemys(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
+    driver: Any = connection.connection.dbapi_connection
+    dialect: Any = connection.dialect
+    lost = bool(dialect.is_disconnect(error, driver, None))
+    if lost:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+    )
+
+
+def _plan(model: type, connection: Connection) -> Plan | None:
+    try:
+        mapper: Mapper[Any] = class_mapper(model)
+    except (UnmappedClassError, NoInspectionAvailable):
+        return None
+    table = mapper.local_table
+    if not isinstance(table, Table) or not _is_simple(mapper):
+        return None
+    name = connection.dialect.identifier_preparer.format_table(table)
+    if not connection.execute(_ORDINARY_TABLE, {"name": name}).scalar():
+        return None
+    return Plan(mapper, table, connection.dialect)
+
+
+def _is_simple(mapper: Mapper[Any]) -> bool:
+    """Tell whether a new object is one row of one table, and nothing but its values decides what is in it."""
+    of_its_own = mapper.inherits is None and mapper.polymorphic_on is None and len([*mapper.self_and_descendants]) == 1
+    one_to_one = all(len(attribute.columns) == 1 for attribute in mapper.column_attrs)
+    private: Any = mapper
+    other_defaults = any(getattr(private, "_insert_orm_defaults", {}).values())
+    return of_its_own and one_to_one and not other_defaults and mapper.version_id_col is None
+
+
+@cache
+def _order(tables: Any) -> dict[Table, int]:
+    return {table: number for number, table in enumerate(sort_tables(tables))}

@@ -1,0 +1,188 @@
+"""A session that only notes a new object until something has to see it, and then writes many at once.
+
+`Session.add()` and the flush are most of what a record costs. An object that nobody looks at before its row is written
+needs neither: it is noted, its values are taken when its record ends, and COPY writes them with the others'. Whatever
+looks into the session sees what `add()` has promised, since it finds the noted objects where SQLAlchemy keeps new ones.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state
+
+from streamfea.database.blame import culprit
+from streamfea.database.bulk import Plan, Plans, Row, copy_rows, is_held
+
+__all__ = ["NotingSession"]
+
+# What a session's listeners might want to see; `transient_to_pending` has one of our own.
+_EVENTS = (
+    "before_flush",
+    "after_flush",
+    "after_flush_postexec",
+    "before_attach",
+    "after_attach",
+    "pending_to_persistent",
+    "persistent_to_detached",
+)
+
+
+class NotingSession(Session):
+    """A session in which `add()` notes what can be written by COPY, while `start_noting()` allows it.
+
+    `plans` says how; without, every object takes the ordinary way.
+    """
+
+    def __init__(self, *args: Any, plans: Plans | None = None, **kwargs: Any) -> None:
+        self._plans = plans
+        self._models: dict[type, Plan | None] = {}
+        self._noting = False
+        self._noted: list[object] = []
+        self._rows: list[Row] = []
+        self._impure: set[str] = set()
+        self._ordinary: dict[Any, object] = {}
+        super().__init__(*args, **kwargs)
+
+    @property
+    def _new(self) -> dict[Any, object]:
+        """Where SQLAlchemy keeps new objects; whoever looks finds those that were only noted, too."""
+        if self._noted:
+            self._take_up()
+        return self._ordinary
+
+    @_new.setter
+    def _new(self, states: dict[Any, object]) -> None:
+        self._noted.clear()
+        self._ordinary = states
+
+    def start_noting(self) -> None:
+        """Note objects from now on, unless somebody listens to what becomes of them."""
+        dispatch: Any = self.dispatch
+        observed = any(getattr(dispatch, event) for event in _EVENTS) or len(dispatch.transient_to_pending) > 1
+        self._noting = self._plans is not None and not observed
+
+    def add(self, instance: object, *, _warn: bool = True) -> None:
+        """Add an object, which is committed with its record."""
+        if self._noting and not self._ordinary and self._plan_for(type(instance)) is not None:
+            state: Any = instance_state(instance)
+            if state.key is None and state.session_id is None:
+                state.session_id = self.hash_key
+                self._noted.append(instance)
+                return
+        super().add(instance, _warn=_warn)
+
+    def keep_noted(self, entry_id: str, *, pure: bool) -> list[object]:
+        """Take the values of what a record's end has left noted; return the objects that must be flushed instead.
+
+        `pure` says that the record has done nothing else, so that leaving out its rows undoes it.
+        """
+        noted = self._noted
+        rows: list[Row] = []
+        for index in range(len(noted)):
+            row = None if is_held(noted, index) else self._row(entry_id, noted[index])
+            if row is None:
+                ordinary = list(noted)
+                self._take_up()
+                return ordinary
+            rows.append(row)
+        self._noted = []
+        self._rows += rows
+        if not pure:
+            self._impure.add(entry_id)
+        return []
+
+    def forget_noted(self) -> None:
+        """Let go of what the record at hand has added."""
+        for instance in self._noted:
+            state: Any = instance_state(instance)
+            state.session_id = None
+        self._noted.clear()
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The rows of kept records that are not written yet."""
+        return self._rows
+
+    def write_rows(self) -> None:
+        """Write the rows of kept records; raises what a flush would raise."""
+        if self._rows:
+            copy_rows(self._connected(), self._rows)
+            self._rows.clear()
+
+    def write_rows_of_the_good(self) -> dict[str, Exception]:
+        """Write the rows of kept records but for those whose record cannot be; return why, by entry id.
+
+        What is convicted here is what an ordinary flush, with everything before it written, convicts. Raises what is no
+        single record's doing, and what cannot be undone by leaving out rows.
+        """
+        failed: dict[str, Exception] = {}
+        if self._rows:
+            self._write_good(list(self._rows), failed)
+            self._rows.clear()
+        return failed
+
+    def _write_good(self, rows: list[Row], failed: dict[str, Exception]) -> None:
+        while rows:
+            connection = self._connected()
+            try:
+                with connection.begin_nested():
+                    copy_rows(connection, rows)
+                return
+            except (DataError, IntegrityError) as error:
+                suspect = culprit(error, rows) or rows[len(rows) // 2].entry_id
+                if suspect in self._impure:
+                    raise
+                first = next(index for index, row in enumerate(rows) if row.entry_id == suspect)
+                own = [row for row in rows if row.entry_id == suspect]
+                if first:
+                    self._write_good(rows[:first], failed)
+                self._write_one(suspect, own, failed)
+                rows = rows[first + len(own) :]
+
+    def _write_one(self, entry_id: str, rows: list[Row], failed: dict[str, Exception]) -> None:
+        savepoint = super().begin_nested()
+        instances = [row.instance for row in rows]
+        try:
+            for instance in instances:
+                self._add_ordinarily(instance)
+            super().flush()
+            savepoint.commit()
+        except (DataError, IntegrityError) as error:
+            savepoint.rollback()
+            failed[entry_id] = error
+            return
+        for instance in instances:
+            self.expunge(instance)
+
+    def _plan_for(self, model: type) -> Plan | None:
+        try:
+            return self._models[model]
+        except KeyError:
+            plan = self._plans.of(model, self._connected()) if self._plans is not None else None
+            self._models[model] = plan
+            return plan
+
+    def _row(self, entry_id: str, instance: object) -> Row | None:
+        plan = self._models[type(instance)]
+        try:
+            return plan.row(entry_id, instance) if plan is not None else None
+        except Exception:  # a bind processor's or a default's: the flush will meet it again, and raise it
+            return None
+
+    def _take_up(self) -> None:
+        """Do for the noted objects what `add()` would have done."""
+        noted, self._noted = self._noted, []
+        for instance in noted:
+            self._add_ordinarily(instance)
+
+    def _add_ordinarily(self, instance: object) -> None:
+        state: Any = instance_state(instance)
+        state.session_id = None
+        super().add(instance)
+
+    def _connected(self) -> Connection:
+        """Return the transaction's connection, for what is no doing of the record at hand."""
+        return super().connection()
