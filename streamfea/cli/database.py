@@ -9,6 +9,7 @@ from sqlalchemy import Engine, Table
 
 from streamfea.cli.common import ConfigOption, DebugOption, console, read_settings
 from streamfea.database.engine import open_database
+from streamfea.database.ledger import ledger_tables
 from streamfea.database.schema import create_tables, drop_tables
 from streamfea.handlers import load_handlers, tables_of
 from streamfea.settings import Settings
@@ -48,7 +49,8 @@ def dropdb(
 
 
 def _tables(settings: Settings) -> list[Table]:
-    return tables_of(load_handlers(settings.select([])))
+    queues = settings.select([])
+    return [*tables_of(load_handlers(queues)), *ledger_tables(queues)]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from streamfea.cli.common import (
 )
 from streamfea.database.engine import open_database
 from streamfea.database.inspection import inspect_database
+from streamfea.database.ledger import ledger_tables
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.finding import Finding
 from streamfea.handlers import Handler, load_handler, tables_of
@@ -71,7 +72,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", "problem", str(error), "see the message")
         return
     try:
-        yield from inspect_database(engine, tables_of(handlers))
+        yield from inspect_database(engine, [*tables_of(handlers), *ledger_tables(queues)])
     finally:
         engine.dispose()
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Column, Dialect, Table
 from sqlalchemy import schema as sa_schema
 from sqlalchemy import types as sqltypes
+from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -57,6 +58,8 @@ def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dial
     implementation = column.type.dialect_impl(dialect)
     process = implementation.bind_processor(dialect)
     types, trusted = _trusted(implementation, process)
+    if getattr(column.type, "precision", None) is not None and not isinstance(column.type, sqltypes.Numeric):
+        types = frozenset()  # a cast to the type without its precision comes first in an INSERT: rounded twice
     return Field(key, name, process, types, trusted, _when_empty(key, column, table))
 
 
@@ -151,6 +154,6 @@ _TRUSTED: tuple[tuple[Any, set[type], _Look | None], ...] = (
     (sqltypes.DateTime, {datetime, str}, _timestamp),
     (sqltypes.Date, {date, str}, None),
     (sqltypes.Time, {time, str}, _time),
-    (sqltypes.Interval, {timedelta}, _unlimited),
+    ((sqltypes.Interval, INTERVAL), {timedelta}, _unlimited),
     (sqltypes.Uuid, {UUID}, None),
 )

@@ -93,6 +93,8 @@ class Plan:
                 if value is LEFT_OUT:
                     left_out.append(field.name)
                     continue
+                if value is ORDINARY:
+                    return None
             if value is not None:
                 if field.process is not None:
                     value = field.process(value)

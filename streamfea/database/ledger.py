@@ -16,7 +16,9 @@ from hashlib import sha256
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Table, text
 from sqlalchemy.orm import Session
 
-__all__ = ["LEDGER_TABLES", "MARGIN", "Ledger"]
+from streamfea.settings import Queue
+
+__all__ = ["LEDGER_TABLES", "MARGIN", "Ledger", "ledger_tables"]
 
 MARGIN = timedelta(minutes=10)
 _RANGE = 1 << 64
@@ -61,6 +63,11 @@ _NOTE_HORIZON = text(
     "ON CONFLICT (source) DO UPDATE SET ms = excluded.ms, seq = excluded.seq, noted_at = now() "
     "WHERE horizon.noted_at <= now() - CAST(:margin AS interval)"
 )
+
+
+def ledger_tables(queues: Iterable[Queue]) -> list[Table]:
+    """Return the tables that `queues` need beside their handlers'."""
+    return list(LEDGER_TABLES) if any(queue.guarantee == "exactly-once" for queue in queues) else []
 
 
 class Ledger:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine, MetaData, Table, inspect, text
+from sqlalchemy import Connection, Engine, Table, inspect, text
 
 __all__ = ["create_tables", "drop_tables", "missing_tables"]
 
@@ -15,7 +15,8 @@ def create_tables(engine: Engine, tables: Sequence[Table]) -> list[str]:
     with engine.begin() as connection:
         _one_at_a_time(connection)
         missing = _missing(connection, tables)
-        _metadata(tables).create_all(connection, tables=missing)
+        for table in missing:
+            table.create(connection)
     return _names(missing)
 
 
@@ -25,7 +26,8 @@ def drop_tables(engine: Engine, tables: Sequence[Table]) -> list[str]:
         _one_at_a_time(connection)
         missing = _names(_missing(connection, tables))
         there = [table for table in tables if table.fullname not in missing]
-        _metadata(tables).drop_all(connection, tables=there)
+        for table in reversed(there):
+            table.drop(connection)
     return _names(there)
 
 
@@ -43,10 +45,6 @@ def _missing(connection: Connection, tables: Sequence[Table]) -> list[Table]:
 def _one_at_a_time(connection: Connection) -> None:
     """Two commands that create the same table at the same time would otherwise get in each other's way."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
-
-
-def _metadata(tables: Sequence[Table]) -> MetaData:
-    return tables[0].metadata if tables else MetaData()
 
 
 def _names(tables: Sequence[Table]) -> list[str]:

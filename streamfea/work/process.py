@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from streamfea.database.engine import open_database
+from streamfea.database.ledger import ledger_tables
 from streamfea.database.schema import create_tables, missing_tables
 from streamfea.database.session import open_sessions
 from streamfea.errors import ConfigurationError
@@ -96,7 +97,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
 
 def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> list[str]:
     """Return the names of the tables that are still missing."""
-    tables = tables_of(handlers)
+    tables = [*tables_of(handlers), *ledger_tables(handler.queue for handler in handlers)]
     if create:
         created = create_tables(engine, tables)
         if created:

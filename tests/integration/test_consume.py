@@ -168,3 +168,15 @@ def times_delivered(client: Redis, project: Project) -> int:
     except Exception:
         return 0
     return int(pending[0]["times_delivered"]) if pending else 0
+
+
+def test_exactly_once_does_what_is_delivered_again_only_once(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(guarantee="exactly-once")
+    assert "streamfea_ledger" in project.run("consume", "--until-empty", expect=2)
+    project.run("initdb")
+    add(client, project, *({"n": number} for number in range(20)))
+    project.run("consume", "--until-empty")
+    client.xgroup_destroy(project.stream, "streamfea")
+    project.run("consume", "--until-empty")
+    assert rows() == list(range(20))
+    assert nothing_is_left(client, project)
