@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapper, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
 from sqlalchemy.schema import sort_tables
 
-from streamfea.database.binding import LEFT_OUT, fields_of
+from streamfea.database.binding import LEFT_OUT, ORDINARY, fields_of
 from streamfea.model import plain_attributes
 
 __all__ = ["Plan", "Plans", "Row", "copy_rows", "is_held"]
