@@ -64,7 +64,7 @@ def run_worker(
         Worker(
             handler,
             Group(client, queue, consumer),
-            open_sessions(engine),
+            open_sessions(engine, bulk=queue.bulk),
             stop,
             until_empty=until_empty,
             predecessors=predecessors,
