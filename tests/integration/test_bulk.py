@@ -376,7 +376,7 @@ OPERATIONS: list[Callable[[Session], None]] = [
     _held, _related, _attached_late, _changed_after, _seen, _queried, _expunged, _twice, _failing, _by_name,
     lambda session: session.add(Parent()),
     lambda session: session.add(Parent(name="plain")),
-    lambda session: session.add(Child(parent_id=99)),
+    lambda session: session.add(Child(parent_id=-1)),
     lambda session: session.add(Dog()),
     lambda session: session.add(Versioned()),
     lambda session: session.add(Listened(note="it")),
