@@ -124,7 +124,7 @@ class ConsumerSettings(_Section):
     backoff: PositiveDuration = timedelta(seconds=1)
     timeout: PositiveDuration = timedelta(minutes=10)
     guarantee: Literal["at-least-once", "exactly-once"] = "at-least-once"
-    bulk: bool = False
+    bulk: bool = True
     shutdown_timeout: PositiveDuration = timedelta(seconds=30)
 
 
