@@ -119,9 +119,13 @@ class NotingSession(Session):
         single record's doing, and what cannot be undone by leaving out rows.
         """
         failed: dict[str, Exception] = {}
-        if self._rows:
-            self._write_good(list(self._rows), failed)
-            self._rows.clear()
+        # Out of sight meanwhile: SQLAlchemy flushes before it sets a savepoint.
+        rows, self._rows = self._rows, []
+        try:
+            self._write_good(rows, failed)
+        except Exception:
+            self._rows = rows
+            raise
         return failed
 
     def _write_good(self, rows: list[Row], failed: dict[str, Exception]) -> None:

@@ -489,3 +489,20 @@ def rows(engine: Engine) -> list[object]:
             query = select(literal("a row"), *columns).select_from(table).order_by(table.c.id)
             found.append([table.name, *map(tuple, connection.execute(query))])
     return found
+
+
+def test_of_bad_rows_each_is_found_without_running_any_record_again(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    runs: list[int] = []
+
+    def process(session: Session, number: int) -> None:
+        runs.append(number)
+        session.add(Parent(name=None if number % 10 == 5 else "good"))
+        session.add(Wide(big=number % 30, by_sql="given"))
+
+    expected = one_by_one(engine, process, 40)
+    in_bulk(engine, sessions, process, 1)
+    runs.clear()
+    assert in_bulk(engine, sessions, process, 40) == expected
+    assert runs == list(range(40))
