@@ -33,6 +33,7 @@ class Field:
 
     `types` are the exact types that a bound value may have, `trusted` tells whether it may be written.
     `when_empty` returns what is written for an attribute that is None or not set, `LEFT_OUT` or `ORDINARY`.
+    A `required` column must not be NULL.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Field:
     types: frozenset[type]
     trusted: Callable[[Any], bool] | None
     when_empty: Callable[[dict[str, Any]], Any] | None
+    required: bool
 
 
 def fields_of(mapper: Mapper[Any], table: Table, dialect: Dialect) -> list[Field]:
@@ -60,7 +62,7 @@ def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dial
     types, trusted = _trusted(implementation, process)
     if getattr(column.type, "precision", None) is not None and not isinstance(column.type, sqltypes.Numeric):
         types = frozenset()  # a cast to the type without its precision comes first in an INSERT: rounded twice
-    return Field(key, name, process, types, trusted, _when_empty(key, column, table))
+    return Field(key, name, process, types, trusted, _when_empty(key, column, table), not column.nullable)
 
 
 def _trusted(

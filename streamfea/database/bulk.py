@@ -38,13 +38,17 @@ _ORDINARY_TABLE = text(
 
 @dataclass(slots=True)
 class Row:
-    """A new object whose record has ended, with the columns and values that it is written with."""
+    """A new object whose record has ended, with the columns and values that it is written with.
+
+    One that `lacks` a value is known to fail before it is tried.
+    """
 
     entry_id: str
     plan: "Plan"
     instance: object
     columns: tuple[str, ...]
     values: list[Any]
+    lacks: bool
 
 
 class Plans:
@@ -86,6 +90,7 @@ class Plan:
             return None
         values: list[Any] = []
         left_out: list[str] = []
+        lacks = False
         for field in self._fields:
             value = given.get(field.key)
             if value is None and field.when_empty is not None:
@@ -100,9 +105,11 @@ class Plan:
                     value = field.process(value)
                 if type(value) not in field.types or (field.trusted is not None and not field.trusted(value)):
                     return None
+            elif field.required:
+                lacks = True
             values.append(value)
         columns = tuple(name for name in self._columns if name not in left_out) if left_out else self._columns
-        return Row(entry_id, self, instance, columns, values)
+        return Row(entry_id, self, instance, columns, values, lacks)
 
 
 def is_held(instances: Sequence[object], index: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
@@ -130,21 +130,29 @@ class NotingSession(Session):
 
     def _write_good(self, rows: list[Row], failed: dict[str, Exception]) -> None:
         while rows:
-            connection = self._connected()
-            try:
-                with connection.begin_nested():
-                    copy_rows(connection, rows)
+            suspect = next((row.entry_id for row in rows if row.lacks), None)
+            error = self._write_all(rows) if suspect is None else None
+            if suspect is None and error is None:
                 return
-            except (DataError, IntegrityError) as error:
+            if error is not None:
                 suspect = culprit(error, rows) or rows[len(rows) // 2].entry_id
                 if suspect in self._impure:
-                    raise
-                first = next(index for index, row in enumerate(rows) if row.entry_id == suspect)
-                own = [row for row in rows if row.entry_id == suspect]
-                if first:
-                    self._write_good(rows[:first], failed)
-                self._write_one(suspect, own, failed)
-                rows = rows[first + len(own) :]
+                    raise error
+            first = next(index for index, row in enumerate(rows) if row.entry_id == suspect)
+            own = [row for row in rows if row.entry_id == suspect]
+            self._write_good(rows[:first], failed)
+            self._write_one(str(suspect), own, failed)
+            rows = rows[first + len(own) :]
+
+    def _write_all(self, rows: list[Row]) -> DBAPIError | None:
+        """Write rows; return why they cannot be, all of them."""
+        connection = self._connected()
+        try:
+            with connection.begin_nested():
+                copy_rows(connection, rows)
+        except (DataError, IntegrityError) as error:
+            return error
+        return None
 
     def _write_one(self, entry_id: str, rows: list[Row], failed: dict[str, Exception]) -> None:
         savepoint = super().begin_nested()
@@ -155,6 +163,8 @@ class NotingSession(Session):
             super().flush()
             savepoint.commit()
         except (DataError, IntegrityError) as error:
+            if entry_id in self._impure:
+                raise
             savepoint.rollback()
             failed[entry_id] = error
             return
