@@ -22,11 +22,18 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from streamfea.durations import format_duration, parse_duration
 from streamfea.errors import ConfigurationError
 from streamfea.mistakes import check_database_url, check_redis_url, masked, mistakes_in, suggestion
+from streamfea.retention import ACKED, Retention, parse_retention
 
 __all__ = [
     "DatabaseSettings", "LogSettings", "Queue", "RedisSettings", "Settings", "describe", "environment_variable",
@@ -39,6 +46,10 @@ _FILES = (Path("streamfea.toml"), Path("config/streamfea.toml"))
 
 Duration = Annotated[
     timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str, when_used="always")
+]
+# Without NoDecode, a value from the environment would have to be JSON.
+Retained = Annotated[
+    Retention, NoDecode, BeforeValidator(parse_retention), PlainSerializer(str, return_type=str, when_used="always")
 ]
 PositiveDuration = Annotated[Duration, Field(gt=timedelta(0))]
 Count = Annotated[int, Field(ge=1)]
@@ -108,7 +119,11 @@ class LogSettings(_Section):
 
 
 class ConsumerSettings(_Section):
-    """`[consumer]`: the defaults of every queue."""
+    """`[consumer]`: the defaults of every queue.
+
+    `retention` says what becomes of entries that every group of the stream has acknowledged: `acked` removes them,
+    `keep` does not, `7d` once they are older than that, `maxlen:N` while the stream is longer than N.
+    """
 
     group: Annotated[str, Field(min_length=1)] = "streamfea"
     workers: Count = 1
@@ -119,6 +134,7 @@ class ConsumerSettings(_Section):
     max_deliveries: Count = 5
     backoff: PositiveDuration = timedelta(seconds=1)
     timeout: PositiveDuration = timedelta(minutes=10)
+    retention: Retained = ACKED
     shutdown_timeout: PositiveDuration = timedelta(seconds=30)
 
 
