@@ -1,6 +1,7 @@
 """Removing what every group of a stream has acknowledged, in slices that do not hold up the server."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from redis import Redis
 
@@ -8,7 +9,7 @@ from streamfea.durations import to_ms
 from streamfea.retention import ACKED, Retention
 from streamfea.streams.scripts import Scripts
 
-__all__ = ["Trimmer"]
+__all__ = ["Trimmer", "count_acknowledged"]
 
 # Entries that one call removes at most, in whole nodes: a fraction of a millisecond.
 _REMOVE_AT_MOST = 10_000
@@ -39,7 +40,8 @@ class Trimmer:
 
         Looks at all entries, a page a call, so that one that stays pending for hours does not keep all after it.
         """
-        removed, self._between = self._page(self._between, remove=True)
+        arguments = [self._between, *self._limits, _LOOK_AT_MOST, 1]
+        removed, self._between = _between(self._scripts, self._stream, arguments)
         return removed
 
     @property
@@ -56,15 +58,16 @@ class Trimmer:
         while not self.between_finished:
             yield self.trim_between()
 
-    def count_all(self) -> Iterator[int]:
-        """Yield how many entries of each slice `trim_all` would remove, and change nothing."""
-        counted, start = self._page(_BEGINNING, remove=False)
-        yield counted
-        while start != _BEGINNING:
-            counted, start = self._page(start, remove=False)
-            yield counted
 
-    def _page(self, start: str, *, remove: bool) -> tuple[int, str]:
-        arguments = [start, *self._limits, _LOOK_AT_MOST, int(remove)]
-        number, following = self._scripts.run("trim_between", [self._stream], arguments)
-        return int(number), following.decode() or _BEGINNING
+def count_acknowledged(client: Redis, stream: str) -> Iterator[int]:
+    """Yield how many entries every group has acknowledged, a page of the stream at a time; changes nothing."""
+    scripts = Scripts(client)
+    start: str | None = None
+    while start != _BEGINNING:
+        counted, start = _between(scripts, stream, [start or _BEGINNING, 0, 0, _LOOK_AT_MOST, 0])
+        yield counted
+
+
+def _between(scripts: Scripts, stream: str, arguments: list[Any]) -> tuple[int, str]:
+    number, following = scripts.run("trim_between", [stream], arguments)
+    return int(number), following.decode() or _BEGINNING

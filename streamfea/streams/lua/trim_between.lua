@@ -43,6 +43,13 @@ if age > 0 then
     local newest = string.format('%.0f-0', math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - age))
     last = before(newest, last) and newest or last
 end
+local most = page
+if keep > 0 then
+    most = redis.call('XLEN', stream) - keep
+    if most <= 0 then
+        return { 0, '' }
+    end
+end
 
 local entries = redis.call('XRANGE', stream, start, last, 'COUNT', page)
 if #entries == 0 then
@@ -60,7 +67,6 @@ for _, group in ipairs(groups) do
         from = #found > 0 and '(' .. found[#found][1]
     until #found < page
 end
-local most = keep > 0 and math.max(0, redis.call('XLEN', stream) - keep) or page
 local done = {}
 for _, entry in ipairs(entries) do
     if #done < most and not pending[entry[1]] then
