@@ -22,11 +22,18 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from streamfea.durations import format_duration, parse_duration
 from streamfea.errors import ConfigurationError
 from streamfea.mistakes import check_database_url, check_redis_url, masked, mistakes_in, suggestion
+from streamfea.retention import ACKED, Retention, parse_retention
 
 __all__ = [
     "DatabaseSettings", "LogSettings", "Queue", "RedisSettings", "Settings", "describe", "environment_variable",
@@ -39,6 +46,10 @@ _FILES = (Path("streamfea.toml"), Path("config/streamfea.toml"))
 
 Duration = Annotated[
     timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str, when_used="always")
+]
+# Without NoDecode, a value from the environment would have to be JSON.
+Retained = Annotated[
+    Retention, NoDecode, BeforeValidator(parse_retention), PlainSerializer(str, return_type=str, when_used="always")
 ]
 PositiveDuration = Annotated[Duration, Field(gt=timedelta(0))]
 Count = Annotated[int, Field(ge=1)]
@@ -111,7 +122,11 @@ class ConsumerSettings(_Section):
     """`[consumer]`: the defaults of every queue.
 
     `guarantee`: `at-least-once`, where a crash between COMMIT and XACK has a record done again, or `exactly-once`,
-    where a ledger in the database, written in the same transaction, has its effects there once.
+    where a ledger in the database, written in the same transaction, has its effects there once. `bulk` writes new rows
+    by COPY instead of INSERT where that makes no difference but to speed.
+
+    `retention` says what becomes of entries that every group of the stream has acknowledged: `acked` removes them,
+    `keep` does not, `7d` once they are older than that, `maxlen:N` while the stream is longer than N.
     """
 
     group: Annotated[str, Field(min_length=1)] = "streamfea"
@@ -125,6 +140,7 @@ class ConsumerSettings(_Section):
     timeout: PositiveDuration = timedelta(minutes=10)
     guarantee: Literal["at-least-once", "exactly-once"] = "at-least-once"
     bulk: bool = True
+    retention: Retained = ACKED
     shutdown_timeout: PositiveDuration = timedelta(seconds=30)
 
 

@@ -210,7 +210,7 @@ class Group:
 
     def forget(self, consumer: str) -> bool:
         """Remove `consumer` from the group unless something is pending for it; return whether it is gone."""
-        return bool(self._run_unless_gone("forget_consumer", [self._stream], [self.queue.group, consumer]))
+        return bool(self._run_unless_gone("forget_consumer", [self._stream], [self.queue.group, consumer, 0]))
 
     def now_ms(self) -> int:
         """Return milliseconds since the epoch on the server's clock, the one that all consumers share."""

@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from streamfea.finding import Finding
 from streamfea.settings import Queue
-from streamfea.streams.keys import dead_letters_key, errors_key
+from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key
 
 __all__ = ["inspect_redis"]
 
@@ -154,6 +154,10 @@ def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
     yield ["XGROUP", "CREATE"], [stream, nowhere, "no-id"]
     yield ["XGROUP", "DELCONSUMER"], [stream, nowhere, "nobody"]
     yield ["XINFO", "GROUPS"], [stream]
+    yield ["XINFO", "CONSUMERS"], [stream, nowhere]
+    yield ["XTRIM", stream], ["MINID", "0-0"]
+    yield ["XDEL", stream], ["0-0"]
+    yield ["SET", janitor_key(stream, queue.group)], ["nobody", "NX", "XX"]
     yield ["HSET", errors], []
     yield ["HGET", errors], ["0-0"]
     yield ["HDEL", errors], ["0-0"]

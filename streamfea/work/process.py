@@ -20,6 +20,7 @@ from streamfea.settings import Queue, Settings
 from streamfea.streams.connect import open_redis
 from streamfea.streams.faults import is_outage, must_stop
 from streamfea.streams.group import Group
+from streamfea.work.janitor import Janitor
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Fault, whose_fault
 from streamfea.work.runner import Watch
@@ -66,6 +67,7 @@ def run_worker(
             Group(client, queue, consumer),
             open_sessions(engine, bulk=queue.bulk),
             stop,
+            Janitor(client, queue, consumer),
             until_empty=until_empty,
             predecessors=predecessors,
             watch=watch,

@@ -18,6 +18,7 @@ from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Claimed, Group
 from streamfea.work.batch import GroupCommit
 from streamfea.work.fields import missing_record, record_of
+from streamfea.work.janitor import Janitor
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
 from streamfea.work.patience import Interrupted, Patience
@@ -58,6 +59,7 @@ class Worker:
         group: Group,
         sessions: "sessionmaker[DbSession]",
         stop: StopSignal,
+        janitor: Janitor,
         *,
         until_empty: bool = False,
         predecessors: Sequence[Predecessor] = (),
@@ -69,6 +71,7 @@ class Worker:
         self._queue = queue
         self._group = group
         self._stop = stop
+        self._janitor = janitor
         self._until_empty = until_empty
         self._predecessors = predecessors
         self._redis = Patience("Redis", is_outage, stop)
@@ -100,7 +103,9 @@ class Worker:
                 self._succeed(dead)
             while not self._stop.is_set():
                 worked = self._work_on_what_is_due() | self._work_on_what_is_new()
+                self._redis.call(self._janitor.tidy)
                 if self._until_empty and not worked and self._redis.call(self._group.is_drained):
+                    self._redis.call(self._janitor.finish)
                     break
         except Interrupted:
             pass

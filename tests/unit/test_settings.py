@@ -110,7 +110,6 @@ def test_all_mistakes_are_told_at_once_with_key_and_remedy(file: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "where"),
     [
-        ('[queues.orders]\nhandler = "x"\nretention = "keep"', "queues.orders.retention"),
         ('[queues.orders]\nhandler = "x"\nlegacy_list = "x"', "queues.orders.legacy_list"),
         ('[queues.orders]\nhandler = "x"\nshards = 2', "queues.orders.shards"),
         ('[metrics]\nlisten = ":1"', "metrics"),

@@ -1,0 +1,103 @@
+"""The members of a consumer group: who they are, whether they live, and forgetting those that are gone."""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from streamfea.durations import to_ms
+from streamfea.settings import Queue
+from streamfea.streams.faults import group_is_gone
+from streamfea.streams.scripts import Scripts
+from streamfea.streams.status import server_now_ms
+
+__all__ = ["Alive", "Member", "forget_if_idle", "members"]
+
+Alive = Literal["yes", "no", "unknown"]
+
+_PARTS_AFTER_HOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A consumer of a queue's group.
+
+    `host` and `pid` are those in the names that `consume` gives, None in others; `pid` is the supervisor's. `alive`
+    is `unknown` for a process of another host. `idle_ms` is the time since the server last heard of it.
+    """
+
+    queue: str
+    name: str
+    host: str | None
+    pid: int | None
+    alive: Alive
+    pending: int
+    idle_ms: int
+    last_seen: str
+
+
+def members(client: Redis, queue: Queue) -> list[Member]:
+    """Return the consumers of the queue's group by name; none when there is no such group."""
+    try:
+        replies: Any = client.xinfo_consumers(queue.stream, queue.group)
+    except ResponseError as error:
+        if group_is_gone(error) or "no such key" in str(error):
+            return []
+        raise
+    now_ms = server_now_ms(client)
+    return sorted((_member(queue, reply, now_ms) for reply in replies), key=lambda one: one.name)
+
+
+def forget_if_idle(client: Redis, queue: Queue, consumer: str, idle: timedelta) -> bool:
+    """Remove a consumer for which nothing is pending and which the server has not heard of for `idle`, in one step.
+
+    Returns whether it is gone. Should it live after all, its next read makes it a member again.
+    """
+    arguments = [queue.group, consumer, to_ms(idle)]
+    try:
+        return bool(Scripts(client).run("forget_consumer", [queue.stream], arguments))
+    except ResponseError as error:
+        if group_is_gone(error):
+            return True
+        raise
+
+
+def _member(queue: Queue, reply: dict[str, Any], now_ms: int) -> Member:
+    name = reply["name"].decode("utf-8", "backslashreplace")
+    host, pid = _origin(name)
+    idle_ms = int(reply["idle"])
+    seen = datetime.fromtimestamp((now_ms - idle_ms) / 1000, tz=UTC)
+    return Member(
+        queue=queue.name,
+        name=name,
+        host=host,
+        pid=pid,
+        alive=_alive(host, pid),
+        pending=int(reply["pending"]),
+        idle_ms=idle_ms,
+        last_seen=seen.isoformat(timespec="milliseconds"),
+    )
+
+
+def _origin(name: str) -> tuple[str | None, int | None]:
+    """Return host and process id of a name as the supervisor makes them: HOST-PID-SLOT-RANDOM."""
+    host, *parts = name.rsplit("-", _PARTS_AFTER_HOST)
+    if len(parts) < _PARTS_AFTER_HOST or not parts[0].isdecimal() or not parts[1].isdecimal():
+        return None, None
+    return host, int(parts[0])
+
+
+def _alive(host: str | None, pid: int | None) -> Alive:
+    if pid is None or host != socket.gethostname():
+        return "unknown"
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return "no"
+    except PermissionError:
+        return "yes"
+    return "yes"

@@ -1,0 +1,87 @@
+"""Tidying up behind the workers: entries that everyone is through with, and names of consumers that are gone.
+
+Part of the worker's loop, between two batches, in slices that take the server about a millisecond each.
+"""
+
+import time
+from datetime import timedelta
+
+import structlog
+from redis import Redis
+
+from streamfea.durations import to_ms
+from streamfea.settings import Queue
+from streamfea.streams.consumers import forget_if_idle, members
+from streamfea.streams.keys import janitor_key
+from streamfea.streams.trim import Trimmer
+
+__all__ = ["Janitor"]
+
+log = structlog.get_logger(__name__)
+
+_EVERY_SECONDS = 1.0
+_LOOK_BETWEEN_EVERY_SECONDS = 10.0
+_FORGET_EVERY_SECONDS = 60.0
+# How long a turn may keep the worker from its next batch; what is left is the next turn's.
+_TURN_SECONDS = 0.03
+# A live worker is heard of every second or holds something; should it be forgotten, its next read brings it back.
+_FORGET_AFTER = timedelta(hours=1)
+
+
+class Janitor:
+    """Applies the queue's `retention` and forgets dead consumers; of a group's workers, one at a time does it.
+
+    The lock is the turn: whoever gets it tidies up once, and it expires when the next turn is due. Should two turns
+    overlap all the same, nothing is lost: every step is atomic by itself.
+    """
+
+    def __init__(self, client: Redis, queue: Queue, consumer: str, *, forget_after: timedelta = _FORGET_AFTER) -> None:
+        self._client = client
+        self._queue = queue
+        self._consumer = consumer
+        self._forget_after = forget_after
+        self._trimmer = Trimmer(client, queue.stream, queue.retention)
+        self._key = janitor_key(queue.stream, queue.group)
+        self._turn_at = 0.0
+        self._between_at = 0.0
+        self._forget_at = 0.0
+
+    def tidy(self) -> None:
+        """Tidy up for a moment if it is time to and nobody else does."""
+        now = time.monotonic()
+        if now < self._turn_at:
+            return
+        self._turn_at = now + _EVERY_SECONDS
+        turn_ms = to_ms(timedelta(seconds=_EVERY_SECONDS))
+        if not self._client.set(self._key, self._consumer, nx=True, px=turn_ms):
+            return
+        if self._queue.retention.removes:
+            self._trim_until(now + _TURN_SECONDS)
+        if now >= self._forget_at:
+            self._forget_at = now + _FORGET_EVERY_SECONDS
+            self._forget_dead()
+
+    def finish(self) -> None:
+        """Remove all that the retention lets go, however long that takes."""
+        if self._queue.retention.removes:
+            for _ in self._trimmer.trim_all():
+                pass
+
+    def _trim_until(self, deadline: float) -> None:
+        while self._trimmer.trim():
+            if time.monotonic() >= deadline:
+                return
+        if time.monotonic() < self._between_at and self._trimmer.between_finished:
+            return
+        self._trimmer.trim_between()
+        while not self._trimmer.between_finished and time.monotonic() < deadline:
+            self._trimmer.trim_between()
+        if self._trimmer.between_finished:
+            self._between_at = time.monotonic() + _LOOK_BETWEEN_EVERY_SECONDS
+
+    def _forget_dead(self) -> None:
+        for member in members(self._client, self._queue):
+            if member.pending or member.idle_ms < to_ms(self._forget_after) or member.name == self._consumer:
+                continue
+            if forget_if_idle(self._client, self._queue, member.name, self._forget_after):
+                log.info("forgot a consumer that is gone", consumer=member.name, idle_ms=member.idle_ms)

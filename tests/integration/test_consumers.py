@@ -1,0 +1,91 @@
+"""Members of the group: listed truthfully, forgotten only when they are gone and hold nothing."""
+
+import os
+import socket
+from datetime import timedelta
+from typing import Any
+
+from redis import Redis
+
+from streamfea.settings import Queue
+from streamfea.streams.consumers import forget_if_idle, members
+from streamfea.work.janitor import Janitor
+from tests.commands import Project
+from tests.waiting import wait_until
+
+_NO_PROCESS = 2**22 + 1  # above the largest process id that Linux gives
+
+
+def queue_of(stream: str) -> Queue:
+    return Queue(name="q", handler="recorder", stream=stream)
+
+
+def join(client: Redis, stream: str, consumer: str, *, hold: int = 0) -> None:
+    """Make `consumer` a member that holds so many entries."""
+    client.xgroup_createconsumer(stream, "streamfea", consumer)
+    for _ in range(hold):
+        client.xadd(stream, {"record": "{}"})
+    if hold:
+        client.xreadgroup("streamfea", consumer, {stream: ">"}, count=hold)
+
+
+def test_consumers_are_listed_with_where_they_run_and_whether_they_live(project: Project, client: Redis) -> None:
+    assert project.json("consumers", "list") == []
+    client.xgroup_create(project.stream, "streamfea", id="0", mkstream=True)
+    here = socket.gethostname()
+    join(client, project.stream, f"{here}-{os.getpid()}-1-abcd", hold=3)
+    join(client, project.stream, f"{here}-{_NO_PROCESS}-1-abcd")
+    join(client, project.stream, "other-host.example-7-2-abcd")
+    join(client, project.stream, "somebody")
+    listed = {(one["host"], one["pid"]): one for one in project.json("consumers", "list", "q")}
+    assert listed[here, os.getpid()]["alive"] == "yes"
+    assert listed[here, os.getpid()]["pending"] == 3
+    assert listed[here, _NO_PROCESS]["alive"] == "no"
+    assert listed["other-host.example", 7]["alive"] == "unknown"
+    assert listed[None, None]["name"] == "somebody"
+    assert "other-host.example" in project.run("consumers", "list")
+
+
+def test_prune_forgets_the_dead_and_says_why_others_stay(project: Project, client: Redis) -> None:
+    client.xgroup_create(project.stream, "streamfea", id="0", mkstream=True)
+    here = socket.gethostname()
+    join(client, project.stream, f"{here}-{_NO_PROCESS}-1-hold", hold=2)
+    join(client, project.stream, f"{here}-{_NO_PROCESS}-2-dead")
+    join(client, project.stream, f"{here}-{os.getpid()}-1-live")
+    join(client, project.stream, "somebody")
+    told = project.run("consumers", "prune")
+    assert f"removed  {here}-{_NO_PROCESS}-2-dead" in told
+    assert f"{here}-{_NO_PROCESS}-1-hold: 2 entries pending" in told
+    assert f"{here}-{os.getpid()}-1-live: it is alive" in told
+    assert "somebody: seen" in told
+    assert "1 removed, 3 kept" in told
+    assert "removed  somebody" in project.run("consumers", "prune", "q", "--idle", "1ms")
+    assert client.xpending(project.stream, "streamfea")["pending"] == 2
+
+
+def test_a_janitor_forgets_only_who_was_not_seen_for_long_and_holds_nothing(client: Redis, name: str) -> None:
+    client.xgroup_create(name, "streamfea", id="0", mkstream=True)
+    join(client, name, "holding", hold=1)
+    join(client, name, "gone")
+    wait_until(lambda: all(one.idle_ms > 50 for one in members(client, queue_of(name))), "nobody was seen for 50 ms")
+    assert not forget_if_idle(client, queue_of(name), "gone", timedelta(hours=1))
+    Janitor(client, queue_of(name), "me", forget_after=timedelta(milliseconds=50)).tidy()
+    assert [one.name for one in members(client, queue_of(name))] == ["holding"]
+    assert client.xpending(name, "streamfea")["pending"] == 1
+
+
+def test_one_janitor_at_a_time_has_a_turn_that_ends_by_itself(client: Redis, name: str) -> None:
+    client.xgroup_create(name, "streamfea", id="0", mkstream=True)
+    first, second = Janitor(client, queue_of(name), "first"), Janitor(client, queue_of(name), "second")
+    first.tidy()
+    join(client, name, "c", hold=1)
+    replies: Any = client  # redis-py leaves the types of replies open
+    client.xack(name, "streamfea", replies.xrange(name)[0][0])
+    second.tidy()
+    assert client.xlen(name) == 1
+    [key] = client.scan_iter(f"*{name}*janitor*")
+    assert 0 < client.pttl(key) <= 1000
+    third = Janitor(client, queue_of(name), "third")
+    wait_until(lambda: not client.exists(key), "the turn is over")
+    third.tidy()
+    assert client.xlen(name) == 0
