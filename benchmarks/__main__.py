@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import clean_rate, memory, scaling
+from benchmarks import clean_rate, memory, scaling, shim
 from benchmarks.servers import Servers
 from streamfea.embedded import ensure_postgresql, ensure_valkey, stop
 
@@ -19,6 +19,7 @@ _ALL: dict[str, Callable[[Servers, Console, bool], None]] = {
     "spoiled": clean_rate.spoiled,
     "scaling": scaling.run,
     "memory": memory.run,
+    "shim": shim.run,
 }
 
 
