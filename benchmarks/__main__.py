@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import clean_rate, memory, records, scaling
+from benchmarks import clean_rate, memory, records, scaling, shim
 from benchmarks.servers import Servers
 from streamfea.embedded import ensure_postgresql, ensure_valkey, stop
 
@@ -20,6 +20,7 @@ _ALL: dict[str, Callable[[Servers, Console, bool], None]] = {
     "scaling": scaling.run,
     "memory": memory.run,
     "records": records.run,
+    "shim": shim.run,
 }
 
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 __all__ = ["check_database_url", "check_redis_url", "masked", "mistakes_in", "suggestion"]
 
 _MASK = "********"
-_LATER_KEYS = {"legacy_list", "legacy_errors", "shards"}
+_LATER_KEYS = {"shards"}
 _LATER_SECTIONS = {"metrics", "dashboard"}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "embedded:")
 _LATER_REDIS_SCHEMES = ("redis+sentinel://", "redis+cluster://")

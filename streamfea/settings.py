@@ -32,6 +32,7 @@ from pydantic_settings import (
 
 from streamfea.durations import format_duration, parse_duration
 from streamfea.errors import ConfigurationError
+from streamfea.hashtag import in_slot_of
 from streamfea.mistakes import check_database_url, check_redis_url, masked, mistakes_in, suggestion
 from streamfea.retention import ACKED, Retention, parse_retention
 
@@ -148,12 +149,37 @@ class Queue(ConsumerSettings):
     """`[queues.NAME]`: a stream, the group that reads it, and the handler that its records go to.
 
     `field` is the field of an entry that holds the record; with `*` the record is a JSON object of all fields.
+    `legacy_list` is a list that producers still push to, `legacy_errors` one that holds records which failed in the
+    system before this one: both are moved to the stream, each element as a record in `field`.
     """
 
     name: Annotated[str, Field(pattern=r"^\S+$")]
     handler: Annotated[str, Field(min_length=1)]
     stream: Annotated[str, Field(min_length=1)]
     field: Annotated[str, Field(min_length=1)] = "record"
+    legacy_list: Annotated[str, Field(min_length=1)] | None = None
+    legacy_errors: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def legacy_lists(self) -> tuple[str, ...]:
+        """The lists that feed the stream, the one that producers push to first."""
+        return tuple(key for key in (self.legacy_list, self.legacy_errors) if key is not None)
+
+    @model_validator(mode="after")
+    def _lists_are_keys_of_their_own(self) -> Self:
+        lists = self.legacy_lists
+        if self.stream in lists:
+            raise ValueError(
+                f"{self.stream} cannot be both a list and the stream: remove stream, or set it to another key"
+            )
+        if len(set(lists)) < len(lists):
+            raise ValueError(f"legacy_list and legacy_errors are both {lists[0]}: remove one")
+        if lists and self.field == "*":
+            raise ValueError(
+                'an element of a list is one record, which field = "*" has no name for: set field = "record" '
+                "or another field"
+            )
+        return self
 
 
 class Settings(BaseSettings):
@@ -190,6 +216,19 @@ class Settings(BaseSettings):
         wrong = _wrong_keys(known)
         defaults = {key: value for key, value in known.items() if key not in wrong}
         return {**data, "queues": {name: _complete(name, queue, defaults) for name, queue in queues.items()}}
+
+    @model_validator(mode="after")
+    def _no_list_feeds_two_queues(self) -> Self:
+        fed: dict[str, str] = {}
+        for queue in self.queues.values():
+            for key in queue.legacy_lists:
+                if key in fed:
+                    raise ValueError(
+                        f"queues.{fed[key]} and queues.{queue.name} would both take from the list {key}: "
+                        "an element goes to one stream; remove one"
+                    )
+                fed[key] = queue.name
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -276,7 +315,10 @@ def _find(path: Path | None) -> Path:
 def _complete(name: str, queue: Any, defaults: dict[str, Any]) -> Any:
     if not isinstance(queue, dict):
         return queue
-    return {"stream": name, **defaults, **queue, "name": name}
+    legacy = queue.get("legacy_list")
+    # One key cannot be list and stream.
+    stream = f"{in_slot_of(legacy)}:stream" if isinstance(legacy, str) and legacy else name
+    return {"stream": stream, **defaults, **queue, "name": name}
 
 
 def _wrong_keys(section: dict[str, Any]) -> set[str]:

@@ -59,12 +59,12 @@ class Project:
         return listed
 
     @contextmanager
-    def consuming(self, *arguments: str) -> "Iterator[Consumer]":
-        """Run `consume` in the background; end it, and whatever is left of it, afterwards."""
+    def consuming(self, *arguments: str, command: str = "consume") -> "Iterator[Consumer]":
+        """Run `consume`, or another command, in the background; end it, and whatever is left of it, afterwards."""
         log = self.folder / f"consume-{len(list(self.folder.glob('consume-*')))}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "streamfea", "consume", *arguments],
+                [sys.executable, "-m", "streamfea", command, *arguments],
                 cwd=HANDLERS,
                 env=self._environment(),
                 stdout=file,

@@ -1,4 +1,4 @@
-"""`streamfea consume`: the workers."""
+"""`streamfea consume` and `streamfea shim`: what runs until it is told to stop."""
 
 import os
 import secrets
@@ -13,13 +13,15 @@ from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.work.patience import Interrupted
 from streamfea.work.process import preflight, run_worker
+from streamfea.work.shim import feeding, run_shim
 from streamfea.work.stopping import StopSignal
 from streamfea.work.supervisor import Supervisor
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
+    """Add the commands to `app`."""
     app.command(rich_help_panel="Work")(consume)
+    app.command(rich_help_panel="Work")(shim)
 
 
 def consume(
@@ -64,6 +66,29 @@ def consume(
     supervisor.run(create_tables=create_tables)
 
 
+def shim(
+    queues: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[QUEUE]...", help="All that have lists, if none is named.", show_default=False),
+    ] = None,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="Exit when the lists are empty.")] = False,
+    config: ConfigOption = None,
+    _debug: DebugOption = False,
+) -> None:
+    """Move what old producers push to lists onto the queues' streams, in order, until told to stop.
+
+    `consume` does that as well; alone it needs no database. Example: streamfea shim events --until-empty
+    """
+    settings = read_settings(config)
+    chosen = settings.select(queues or [])
+    without = [queue.name for queue in chosen if not queue.legacy_lists]
+    if without and (queues or len(without) == len(chosen)):
+        raise ConfigurationError(f"queue {without[0]} has no list: set queues.{without[0]}.legacy_list")
+    stop = StopSignal()
+    _on_signals(lambda *_: stop.set())
+    run_shim(settings, chosen, stop, until_empty=until_empty)
+
+
 def _consume_here(
     settings: Settings, queues: list[Queue], *, name: str | None, until_empty: bool, create_tables: bool
 ) -> None:
@@ -80,7 +105,8 @@ def _consume_here(
     consumer = f"{name or socket.gethostname()}-{os.getpid()}-1-{secrets.token_hex(2)}"
     try:
         preflight(settings, queues, stop, tables=create_tables)
-        run_worker(settings, queues[0], consumer, stop, until_empty=until_empty)
+        with feeding(settings, queues, stop):
+            run_worker(settings, queues[0], consumer, stop, until_empty=until_empty)
     except Interrupted:
         return
 

@@ -125,11 +125,15 @@ def _watch(client: Redis, queues: list[Queue]) -> None:
 
 
 def _status_table(figures: list[QueueStatus]) -> Table:
-    numbers = ["length", "lag", "pending", "retrying", "dead", "oldest", "consumers"]
+    with_lists = any(one.legacy_backlog is not None for one in figures)
+    lists = ["in list"] if with_lists else []
+    numbers = [*lists, "length", "lag", "pending", "retrying", "dead", "oldest", "consumers"]
     table = new_table("queue", *numbers, right=numbers)
     for one in figures:
+        backlog = ["-" if one.legacy_backlog is None else f"{one.legacy_backlog:,}"] if with_lists else []
         table.add_row(
             one.queue,
+            *backlog,
             f"{one.length:,}",
             f"{one.lag:,}" if one.lag_exact else f"≤{one.lag:,}",
             f"{one.pending:,}",

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streamfea.cli.common import ConfigOption, DebugOption, open_client, read_settings
-from streamfea.errors import StreamfeaError
+from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.settings import Queue
 
 __all__ = ["produce", "put_on_stream"]
@@ -35,15 +35,21 @@ def produce(
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="At most so many records a second.", show_default=False)
     ] = None,
+    to_list: Annotated[
+        bool, typer.Option("--list", help="Push to the queue's legacy_list instead, as its old producers do.")
+    ] = False,
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
     """Put one record a line onto a queue's stream; blank lines are skipped."""
     settings = read_settings(config)
     [chosen] = settings.select([queue])
+    if to_list and chosen.legacy_list is None:
+        raise ConfigurationError(f"queue {queue} has no list: set queues.{queue}.legacy_list, or leave out --list")
     with open_client(settings) as client, _opened(file) as lines, _progress() as advance:
-        count = put_on_stream(client, chosen, lines, rate=rate, advance=advance)
-    Console(stderr=True, highlight=False).print(f"{count:,} records are on the stream {chosen.stream}.")
+        count = put_on_stream(client, chosen, lines, rate=rate, advance=advance, to_list=to_list)
+    where = f"pushed to the list {chosen.legacy_list}" if to_list else f"on the stream {chosen.stream}"
+    Console(stderr=True, highlight=False).print(f"{count:,} records are {where}.")
 
 
 def put_on_stream(
@@ -53,23 +59,28 @@ def put_on_stream(
     *,
     rate: float | None = None,
     advance: Callable[[int], None] | None = None,
+    to_list: bool = False,
 ) -> int:
-    """Add each line that is not blank to the queue's stream, in order; return how many.
+    """Add each line that is not blank to the queue's stream, or push it to its list, in order; return how many.
 
     Raises `StreamfeaError` that says how many are there when Redis fails or a line cannot be used.
     """
     sent = 0
+    where = "in the list" if to_list else "on the stream"
     started = time.monotonic()
     at_once = _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate / 10)))
     for chunk in _chunks(_numbered(lines), at_once):
         with client.pipeline(transaction=True) as pipeline:
             for number, line in chunk:
-                pipeline.xadd(queue.stream, _fields(queue, number, line, sent))
+                if to_list:
+                    pipeline.lpush(queue.legacy_list or "", line)
+                else:
+                    pipeline.xadd(queue.stream, _fields(queue, number, line, sent))
             try:
                 pipeline.execute()
             except RedisError as error:
                 raise StreamfeaError(
-                    f"Redis: {error}; {sent:,} records are on the stream, those from line {chunk[0][0]} on are not "
+                    f"Redis: {error}; {sent:,} records are {where}, those from line {chunk[0][0]} on are not "
                     "(unless just the answer was lost)"
                 ) from error
         sent += len(chunk)

@@ -27,7 +27,14 @@ _WAIT = (
 )
 _GONE = ("NOGROUP", "UNBLOCKED")
 _STOP_TYPES = (AuthenticationError, AuthorizationError, NoPermissionError)
-_STOP = ("NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE")
+_STOP = (
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "WRONGTYPE",
+    "ACL failure in script",  # NOPERM of a command in a script
+    "The user executing the script can't run",  # the same on 6.2
+)
 
 
 def is_outage(error: BaseException) -> bool:

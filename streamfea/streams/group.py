@@ -16,6 +16,7 @@ from streamfea.streams.faults import group_is_gone
 from streamfea.streams.keys import dead_letters_key, errors_key
 from streamfea.streams.lasterror import LastError
 from streamfea.streams.scripts import Scripts
+from streamfea.streams.shim import legacy_backlog
 
 __all__ = ["Claimed", "Group"]
 
@@ -189,7 +190,10 @@ class Group:
         ]
 
     def is_drained(self) -> bool:
-        """Tell whether nothing of the group is new, pending or waiting for a retry."""
+        """Tell whether nothing of the group is new, pending or waiting for a retry, nor in a list on its way here."""
+        # The lists first: what leaves them afterwards is in the stream before that is looked at.
+        if legacy_backlog(self._client, self.queue):
+            return False
         try:
             if self._client.xpending(self._stream, self.queue.group)["pending"]:
                 return False

@@ -27,6 +27,7 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
     yield _eviction(info)
     for queue in queues:
         yield _stream(client, queue)
+        yield from (_list(client, queue, key) for key in queue.legacy_lists)
         yield _permissions(client, queue)
 
 
@@ -119,6 +120,21 @@ def _stream(client: Redis, queue: Queue) -> Finding:
     )
 
 
+def _list(client: Redis, queue: Queue, key: str) -> Finding:
+    setting = "legacy_list" if key == queue.legacy_list else "legacy_errors"
+    what = f"queue {queue.name}: {setting}"
+    try:
+        kind = bytes(_run(client, "TYPE", key)).decode()
+        waiting = int(_run(client, "LLEN", key)) if kind == "list" else 0
+    except RedisError as error:
+        return Finding(what, "problem", str(error), "grant TYPE and LLEN on the list")
+    if kind in {"list", "none"}:
+        return Finding(what, "ok", f"{key}: {waiting:,} elements to be moved to {queue.stream}")
+    return Finding(
+        what, "problem", f"{key} is a {kind}, not a list", f"set queues.{queue.name}.{setting} to the producers' list"
+    )
+
+
 def _permissions(client: Redis, queue: Queue) -> Finding:
     """Try every command that a worker uses, in a way that changes nothing.
 
@@ -165,6 +181,11 @@ def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
     yield ["EVALSHA"], ["0" * 40, 1, stream]
     yield ["SCRIPT", "LOAD"], ["return 1"]
     yield ["TIME"], []
+    for key in queue.legacy_lists:
+        # Refused for their number of elements, after the permission was granted.
+        yield ["LRANGE", key], ["no-number", 0]
+        yield ["LTRIM", key], ["no-number", 0]
+        yield ["BLMOVE", key], [key, "RIGHT", "RIGHT", "no-number"]
 
 
 def _is_denied(client: Redis, *command: object) -> bool:

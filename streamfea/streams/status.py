@@ -10,6 +10,7 @@ from streamfea.settings import Queue
 from streamfea.streams.faults import group_is_gone
 from streamfea.streams.keys import dead_letters_key, errors_key
 from streamfea.streams.scripts import Scripts
+from streamfea.streams.shim import legacy_backlog
 
 __all__ = ["QueueStatus", "age_ms", "queue_status", "server_now_ms"]
 
@@ -24,7 +25,8 @@ class QueueStatus:
     `length` is the number of entries in the stream, `lag` how many of them the group has not been given yet (a
     bound, unless `lag_exact`), `pending` how many it was given and has not acknowledged, `retrying` how many of
     these have failed at least once, `dead` the number of dead letters; `oldest_pending_ms` is the time since the
-    oldest pending entry was added. `legacy_backlog` is None: no list feeds the stream.
+    oldest pending entry was added. `legacy_backlog` is the number of elements in the lists that feed the stream, None
+    when there are none.
     """
 
     queue: str
@@ -38,7 +40,7 @@ class QueueStatus:
     dead: int
     oldest_pending_ms: int | None
     consumers: int
-    legacy_backlog: int | None = None
+    legacy_backlog: int | None
 
 
 def queue_status(client: Redis, queue: Queue) -> QueueStatus:
@@ -59,6 +61,7 @@ def queue_status(client: Redis, queue: Queue) -> QueueStatus:
         dead=client.xlen(dead_letters_key(queue.stream, queue.group)),
         oldest_pending_ms=None if oldest is None else age_ms(oldest, server_now_ms(client)),
         consumers=int(group["consumers"]) if group else 0,
+        legacy_backlog=legacy_backlog(client, queue),
     )
 
 

@@ -19,10 +19,11 @@ from streamfea.settings import Queue, Settings
 from streamfea.work.patience import Interrupted
 from streamfea.work.process import preflight, run_worker
 from streamfea.work.runner import Watch
+from streamfea.work.shim import run_shim
 from streamfea.work.stopping import StopSignal
 from streamfea.work.worker import Predecessor
 
-__all__ = ["SharedWatch", "preflight_main", "run_in_child", "worker_main"]
+__all__ = ["SharedWatch", "preflight_main", "run_in_child", "shim_main", "worker_main"]
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +102,11 @@ def worker_main(
 ) -> None:
     """Be the consumer `consumer` of `queue`."""
     run_worker(settings, queue, consumer, stop, until_empty=until_empty, predecessors=predecessors, watch=watch)
+
+
+def shim_main(stop: StopSignal, settings: Settings, queue: Queue) -> None:
+    """Feed the stream of `queue` from its lists."""
+    run_shim(settings, [queue], stop)
 
 
 def _end_with_supervisor(reader: int, stop: StopSignal, grace_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The worker processes of one `consume`: started, watched, restarted, stopped.
+"""The processes of one `consume`, workers and shims: started, watched, restarted, stopped.
 
 The supervisor opens no connection, starts no thread and imports no handler, so that what it forks is clean. A pipe
 whose writing end only it holds tells the workers that it is alive: when that closes, they finish and go.
@@ -10,15 +10,16 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
+from typing import Any
 
 import structlog
 
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.settings import Queue, Settings
-from streamfea.work.child import SharedWatch, preflight_main, run_in_child, worker_main
+from streamfea.work.child import SharedWatch, preflight_main, run_in_child, shim_main, worker_main
 from streamfea.work.stopping import StopSignal
 from streamfea.work.worker import Predecessor
 
@@ -36,7 +37,7 @@ _LOOK_EVERY_SECONDS = 1.0
 
 
 class Supervisor:
-    """Runs `queue.workers` processes for each of `queues`."""
+    """Runs `queue.workers` processes for each of `queues`, and one that empties its lists into its stream."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Supervisor:
         self._name = name or socket.gethostname()
         self._liveness = os.pipe()
         self._slots = [_Slot(queue) for queue in queues for _ in range(queue.workers)]
+        self._slots += [_Slot(queue, is_shim=True) for queue in queues if queue.legacy_lists]
 
     def stop_at_once(self) -> None:
         """Do not wait for the workers any more; safe in a signal handler."""
@@ -70,7 +72,7 @@ class Supervisor:
             self._preflight(create_tables)
             for number, slot in enumerate(self._slots, 1):
                 slot.number = number
-            while not self._stop.is_set() and any(not slot.finished for slot in self._slots):
+            while not self._stop.is_set() and any(slot.is_awaited() for slot in self._slots):
                 self._start_what_is_due()
                 self._wait()
                 self._reap()
@@ -79,7 +81,7 @@ class Supervisor:
             killed = self._end()
         if killed:
             raise StreamfeaError(
-                f"{killed} of {len(self._slots)} workers had to be killed; "
+                f"{killed} of {len(self._slots)} processes had to be killed; "
                 "what they held goes to others after claim_idle"
             )
 
@@ -113,23 +115,25 @@ class Supervisor:
     def _start(self, slot: "_Slot") -> None:
         # A name is never used twice, so that what is pending for it is known to be nobody's work any more once it died.
         slot.consumer = f"{self._name}-{os.getpid()}-{slot.number}-{secrets.token_hex(2)}"
-        slot.watch = SharedWatch()
         receiver, sender = _fork.Pipe(duplex=False)
-        arguments = (
-            self._settings,
-            slot.queue,
-            slot.consumer,
-            self._until_empty,
-            tuple(slot.predecessors),
-            slot.watch,
-        )
+        main, arguments = self._job(slot)
         slot.process = _fork.Process(
-            target=run_in_child, args=(worker_main, arguments, sender, self._liveness), name=slot.consumer
+            target=run_in_child, args=(main, arguments, sender, self._liveness), name=slot.consumer
         )
         slot.process.start()
         sender.close()
         slot.words = receiver
         slot.started_at = time.monotonic()
+
+    def _job(self, slot: "_Slot") -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """Return what the process in `slot` is to run."""
+        if slot.is_shim:
+            return shim_main, (self._settings, slot.queue)
+        slot.watch = SharedWatch()
+        predecessors = tuple(slot.predecessors)
+        return worker_main, (
+            self._settings, slot.queue, slot.consumer, self._until_empty, predecessors, slot.watch,
+        )  # fmt: skip
 
     def _wait(self) -> None:
         """Wait until a process ends, a signal comes, or it is time to look after something."""
@@ -156,7 +160,7 @@ class Supervisor:
         how = f"killed by {_signal_name(-code)}" if code is not None and code < 0 else f"exit code {code}"
         delay = slot.restart_after(how)
         log.error(
-            "a worker died",
+            "a shim died" if slot.is_shim else "a worker died",
             consumer=slot.consumer,
             how=how,
             restart_in_seconds=delay,
@@ -206,10 +210,11 @@ class Supervisor:
 
 
 class _Slot:
-    """The place of one worker, and who is in it."""
+    """The place of one worker, or of a queue's shim, and who is in it."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, *, is_shim: bool = False) -> None:
         self.queue = queue
+        self.is_shim = is_shim
         self.number = 0
         self.consumer = ""
         self.process: ForkProcess | None = None
@@ -221,6 +226,10 @@ class _Slot:
         self.finished = False
         self.timed_out = False
         self._delay = _FIRST_DELAY_SECONDS
+
+    def is_awaited(self) -> bool:
+        """Tell whether `until_empty` has to wait for it; a shim goes on until the workers find its lists empty, too."""
+        return not self.finished and not self.is_shim
 
     def restart_after(self, how: str) -> float:
         """Plan the next start of a place whose worker died; return in how many seconds that is."""

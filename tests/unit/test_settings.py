@@ -110,7 +110,6 @@ def test_all_mistakes_are_told_at_once_with_key_and_remedy(file: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "where"),
     [
-        ('[queues.orders]\nhandler = "x"\nlegacy_list = "x"', "queues.orders.legacy_list"),
         ('[queues.orders]\nhandler = "x"\nshards = 2', "queues.orders.shards"),
         ('[metrics]\nlisten = ":1"', "metrics"),
         ('[dashboard]\ntoken = "x"', "dashboard"),
@@ -124,6 +123,39 @@ def test_what_comes_later_is_refused_not_ignored(file: Path, line: str, where: s
 @pytest.mark.parametrize("url", ["redis+sentinel://a:1,b:2/name/0", "redis+cluster://a:1"])
 def test_sentinel_and_cluster_are_said_to_come_later(file: Path, url: str) -> None:
     assert "not supported by this version yet" in mistakes(file, _GOOD.replace("redis://user:geheim@localhost/0", url))
+
+
+@pytest.mark.parametrize(
+    ("lines", "stream"),
+    [
+        ('legacy_list = "orders"', "{orders}:stream"),
+        ('legacy_list = "shop:{orders}:in"', "shop:{orders}:in:stream"),
+        ('legacy_list = "orders"\nstream = "other"', "other"),
+        ('legacy_errors = "errors-orders"', "orders"),
+    ],
+)
+def test_a_list_and_its_stream_share_a_slot_but_no_key(file: Path, lines: str, stream: str) -> None:
+    servers = _GOOD.split("[consumer]", maxsplit=1)[0]
+    file.write_text(f'{servers}[queues.orders]\nhandler = "x"\n{lines}')
+    assert load_settings(file).queues["orders"].stream == stream
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('legacy_list = "a"\nstream = "a"', "queues.orders: a cannot be both a list and the stream"),
+        ('legacy_errors = "orders"', "queues.orders: orders cannot be both a list and the stream"),
+        ('legacy_list = "a"\nlegacy_errors = "a"', "queues.orders: legacy_list and legacy_errors are both a"),
+        ('legacy_list = "a"\nfield = "*"', 'which field = "*" has no name for: set field = "record"'),
+        (
+            'legacy_list = "a"\n[queues.more]\nhandler = "x"\nlegacy_errors = "a"',
+            "queues.orders and queues.more would both take from the list a",
+        ),
+    ],
+)
+def test_a_list_that_cannot_be_moved_is_a_mistake(file: Path, lines: str, told: str) -> None:
+    servers = _GOOD.split("[consumer]", maxsplit=1)[0]
+    assert told in mistakes(file, f'{servers}[queues.orders]\nhandler = "x"\n{lines}')
 
 
 def test_no_queue_is_a_mistake(file: Path) -> None:
@@ -190,5 +222,15 @@ def test_the_production_file_shows_every_key_with_its_default() -> None:
     assert shown["log"] == {name: defaults["log"][name] for name in LogSettings.model_fields}
     queue = Queue(name="x", stream="x", handler="x").model_dump(mode="json")
     assert shown["consumer"] == {name: queue[name] for name in ConsumerSettings.model_fields}
-    for key in ("username", "password_file", "tls_ca_file", "tls_cert_file", "tls_key_file", "connect_args", "field"):
+    for key in (
+        "username",
+        "password_file",
+        "tls_ca_file",
+        "tls_cert_file",
+        "tls_key_file",
+        "connect_args",
+        "field",
+        "legacy_list",
+        "legacy_errors",
+    ):
         assert f"{key} =" in text

@@ -1,0 +1,14 @@
+"""Which keys share a slot of a Redis cluster."""
+
+__all__ = ["in_slot_of"]
+
+
+def in_slot_of(key: str) -> str:
+    """Return `key`, braced unless it has a hash tag, so that what hangs on it shares its cluster slot.
+
+    A hash tag is what stands between the first `{` and the first `}` after it, if that is not empty: Redis cluster
+    specification, "Hash tags".
+    """
+    _, brace, rest = key.partition("{")
+    tag, closed, _ = rest.partition("}")
+    return key if brace and closed and tag else f"{{{key}}}"
