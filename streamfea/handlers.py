@@ -10,15 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ForwardRef, TypeAlias, get_args, get_origin
 
-from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from streamfea.errors import ConfigurationError
-from streamfea.model import Base
 from streamfea.records import Decode, decoder_of
 from streamfea.settings import Queue
 
-__all__ = ["Handler", "load_handler", "load_handlers", "tables_of"]
+__all__ = ["Handler", "load_handler", "load_handlers"]
 
 
 Process: TypeAlias = Callable[[Session, bytes], Any]
@@ -105,11 +103,6 @@ def _batch_of_one(batch: ProcessBatch, decode: Decode | None) -> Process:
         return batch(dbsession, [record if decode is None else decode(record)])
 
     return one
-
-
-def tables_of(_handlers: list[Handler]) -> list[Table]:
-    """Return the tables of all models that importing the handlers has declared, parents before their children."""
-    return list(Base.metadata.sorted_tables)
 
 
 def _import_problem(name: str, error: Exception) -> str:

@@ -6,20 +6,35 @@
         __tablename__ = "reading"
         id: Mapped[int] = mapped_column(primary_key=True)
 
-Classic `Column` attributes work as well as typed `Mapped[...]` ones.
+Classic `Column` attributes work as well as typed `Mapped[...]` ones. `View` is a materialised view, `NullableBoolean`
+a boolean whose "unknown" is a value.
 """
 
 import logging
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import MetaData, inspect
-from sqlalchemy.orm import DeclarativeBase, InstanceState, Mapper, class_mapper
+from sqlalchemy import (
+    Column,
+    ColumnDefault,
+    CreateView,
+    Dialect,
+    Enum,
+    Index,
+    MetaData,
+    Table,
+    TypeDecorator,
+    event,
+    inspect,
+)
+from sqlalchemy.orm import DeclarativeBase, InstanceState, Mapper, Query, class_mapper
 from sqlalchemy.orm import attributes as orm_attributes
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.base import NO_VALUE
+from sqlalchemy.sql import operators
 
-__all__ = ["Base"]
+__all__ = ["Base", "NullableBoolean", "View", "is_view"]
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +113,109 @@ def _set_all(instance: object, attributes: dict[str, Any]) -> None:
     state.committed_state.update(dict.fromkeys(attributes, NO_VALUE))
     state.modified = True
     instance.__dict__.update(attributes)
+
+
+class View(Base):
+    """The base of every materialised view: a class with `__tablename__` and `__query__`.
+
+        class ReadingsPerDay(View):
+            __tablename__ = "readings_per_day"
+            __query__ = select(Reading.day, func.count().label("readings")).group_by(Reading.day)
+            __table_args__ = (Index("ix_readings_per_day_day", "day", unique=True),)
+
+    `__query__` is a `select()` or a `Query`; its columns are the view's. Query a view as any model. Its content is
+    that of its creation or of the last `streamfea refresh-views`, which keeps readers out unless the view has a
+    unique index (PostgreSQL manual, REFRESH MATERIALIZED VIEW).
+    """
+
+    __abstract__ = True
+    __query__: ClassVar[Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if not cls.__dict__.get("__abstract__", False):
+            _map_to_view(cls)
+        super().__init_subclass__(**kwargs)
+
+
+class NullableBoolean(TypeDecorator[bool | None]):
+    """True, False or None in Python; in PostgreSQL the enum `nullable_boolean_enum` of true, false and unknown.
+
+    Declare it NOT NULL: then a UNIQUE constraint takes two unknowns for the same value, which it would not do with
+    two NULLs, and comparing with None in a query is as comparing with any other value.
+    """
+
+    impl = Enum
+    cache_ok = True
+    coerce_to_is_types = ()  # otherwise `column == None` is sent as IS NULL
+    should_evaluate_none = True  # None is written even where the column has a default
+
+    def __init__(self) -> None:
+        super().__init__("true", "false", "unknown", name="nullable_boolean_enum")
+
+    class comparator_factory(TypeDecorator.Comparator[bool | None]):  # noqa: N801 - SQLAlchemy's name
+        """Takes `is_(None)` for `== None`: nothing is NULL here."""
+
+        def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
+            """Build the expression for `op`."""
+            equality = {operators.is_: operators.eq, operators.is_not: operators.ne}
+            return super().operate(equality.get(op, op), *other, **kwargs)
+
+    def process_bind_param(self, value: bool | None, _dialect: Dialect) -> str:
+        """Return the enum's label for `value`."""
+        return "unknown" if value is None else str(bool(value)).lower()
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> bool | None:
+        """Return the Python value of an enum's label."""
+        return {"true": True, "false": False}.get(value or "")
+
+    @property
+    def python_type(self) -> type[bool]:
+        """The type of the values in Python."""
+        return bool
+
+
+@event.listens_for(Column, "before_parent_attach")
+def _unset_is_unknown(column: Column[Any], _table: Table) -> None:
+    """Have an attribute that was never set written as unknown: SQLAlchemy would leave the column out."""
+    if isinstance(column.type, NullableBoolean) and column.default is None and column.server_default is None:
+        default = ColumnDefault(lambda: None)
+        default._set_parent_with_dispatch(column)
+
+
+def is_view(table: Table) -> bool:
+    """Tell whether `table` is a materialised view's."""
+    return _CREATE_VIEW in table.info
+
+
+_CREATE_VIEW = "streamfea.view"
+
+
+def create_view(table: Table) -> CreateView:
+    """Return the statement that creates the view whose table this is."""
+    statement: CreateView = table.info[_CREATE_VIEW]
+    return statement
+
+
+def _map_to_view(model: Any) -> None:
+    """Give `model` the table that SQLAlchemy makes of its query, with its indexes, and a key to tell its rows by."""
+    query: Any = model.__query__.statement if isinstance(model.__query__, Query) else model.__query__
+    creation = CreateView(query, model.__tablename__, metadata=model.metadata, materialized=True)
+    table = creation.table
+    table.info[_CREATE_VIEW] = creation
+    arguments: Iterable[Any] = model.__dict__.get("__table_args__", ())
+    for index in (one for one in arguments if isinstance(one, Index)):
+        index._set_parent(table)
+    model.__table__ = table
+    model.__mapper_args__ = {"primary_key": _key(table, query), **model.__dict__.get("__mapper_args__", {})}
+
+
+def _key(table: Table, query: Any) -> list[Column[Any]]:
+    """Return the columns of a unique index, else those that are keys in their tables, else all."""
+    for index in table.indexes:
+        if index.unique:
+            return list(index.columns)
+    keys = [table.c[column.key] for column in query.selected_columns if getattr(column, "primary_key", False)]
+    return keys or list(table.c)
 
 
 def _related_ids(value: Any) -> Any:

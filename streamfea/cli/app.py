@@ -9,7 +9,7 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamfea import __version__
-from streamfea.cli import consume, consumers, database, demo, look, produce, setup, trim
+from streamfea.cli import consume, consumers, database, demo, look, produce, reset, setup, trim
 from streamfea.errors import ConfigurationError, StreamfeaError
 
 __all__ = ["app", "main"]
@@ -70,5 +70,5 @@ def _options(
     """Every record of a Redis Stream becomes a committed row in PostgreSQL."""
 
 
-for module in (consume, look, consumers, trim, produce, database, setup, demo):
+for module in (consume, look, consumers, trim, produce, database, reset, setup, demo):
     module.register(app)

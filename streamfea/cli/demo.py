@@ -25,10 +25,10 @@ from sqlalchemy import Engine, text
 from streamfea.cli.common import DebugOption, console, new_table, read_settings
 from streamfea.cli.produce import put_on_stream
 from streamfea.database.engine import open_database
-from streamfea.database.schema import create_tables
+from streamfea.database.setup import all_schemas, create_all
 from streamfea.embedded import stop
 from streamfea.errors import StreamfeaError
-from streamfea.handlers import load_handlers, tables_of
+from streamfea.handlers import load_handlers
 from streamfea.settings import Queue
 from streamfea.streams.connect import open_redis
 from streamfea.streams.deadletters import DeadLetter, dead_letters
@@ -116,7 +116,7 @@ class _Demo:
         engine = open_database(settings.database)
         client = open_redis(settings.redis)
         try:
-            create_tables(engine, tables_of(load_handlers([queue])))
+            create_all(engine, all_schemas(load_handlers([queue])))
             flights, spoiled = self._produce(client, queue)
             seen = self._consume(engine, flights)
             self._summarise(engine, client, queue, seen, flights, spoiled)

@@ -16,10 +16,10 @@ from streamfea.cli.common import (
 )
 from streamfea.database.engine import open_database
 from streamfea.database.inspection import inspect_database
-from streamfea.database.ledger import ledger_tables
+from streamfea.database.setup import all_schemas
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.finding import Finding
-from streamfea.handlers import Handler, load_handler, tables_of
+from streamfea.handlers import Handler, load_handler
 from streamfea.settings import Settings, describe, to_toml
 from streamfea.streams.inspection import inspect_redis
 
@@ -72,7 +72,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", "problem", str(error), "see the message")
         return
     try:
-        yield from inspect_database(engine, [*tables_of(handlers), *ledger_tables(queues)])
+        yield from inspect_database(engine, all_schemas(handlers))
     finally:
         engine.dispose()
 

@@ -6,23 +6,27 @@ from sqlalchemy import Connection, Engine, Table, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamfea.database.schema import missing_tables
+from streamfea.database.setup import amiss
+from streamfea.errors import StreamfeaError
 from streamfea.finding import Finding
+from streamfea.schemas import HandlerSchema
 
 __all__ = ["inspect_database"]
 
 _OLDEST_VERSION = 12
 
 
-def inspect_database(engine: Engine, tables: Sequence[Table]) -> Iterator[Finding]:
+def inspect_database(engine: Engine, schemas: Sequence[HandlerSchema]) -> Iterator[Finding]:
     """Yield what there is to say about the server and the tables; changes nothing."""
+    tables = list(dict.fromkeys(table for schema in schemas for table in schema.tables))
     try:
         with engine.connect() as connection:
             yield _version(connection)
             yield _writable(connection)
             yield _durable(connection)
-        missing = missing_tables(engine, tables)
-        yield _tables(tables, missing)
         with engine.connect() as connection:
+            yield _tables(connection, schemas, tables)
+            missing = missing_tables(connection, tables)
             yield _privileges(connection, [table for table in tables if table.fullname not in missing])
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
@@ -65,9 +69,14 @@ def _durable(connection: Connection) -> Finding:
     return Finding("database durability", "ok", "fsync and synchronous_commit on")
 
 
-def _tables(tables: Sequence[Table], missing: Sequence[str]) -> Finding:
-    if missing:
-        return Finding("tables", "problem", f"missing: {', '.join(missing)}", "run `streamfea initdb`")
+def _tables(connection: Connection, schemas: Sequence[HandlerSchema], tables: Sequence[Table]) -> Finding:
+    try:
+        problem = amiss(connection, schemas)
+    except StreamfeaError as error:
+        return Finding("tables", "problem", str(error), "correct the migrations")
+    if problem:
+        detail, _, remedy = problem.partition(": ")
+        return Finding("tables", "problem", detail, remedy.partition(", or")[0])
     return Finding("tables", "ok", ", ".join(table.fullname for table in tables) or "the handlers declare none")
 
 

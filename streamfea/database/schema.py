@@ -1,51 +1,161 @@
-"""The tables of the handlers' models: create them, drop them, see which are missing."""
+"""Tables, enum types and views in the database: create them, drop them, see which are missing.
 
-from collections.abc import Sequence
+What takes an `Engine` is a transaction of its own; what takes a `Connection` is part of its caller's.
+"""
 
-from sqlalchemy import Connection, Engine, Table, inspect, text
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["create_tables", "drop_tables", "missing_tables"]
+from sqlalchemy import Connection, Enum, Inspector, MetaData, Table, TypeDecorator, inspect, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex
+
+from streamfea.model import create_view
+
+__all__ = [
+    "create_tables", "create_views", "drop_tables", "drop_views", "enum_of", "lock_schema", "missing_columns",
+    "missing_tables", "outdated_views", "tables_there",
+]  # fmt: skip
 
 # Any number, the same in every streamfea: PostgreSQL manual, "Advisory Lock Functions".
 _ADVISORY_LOCK = 7_359_231_870
 
 
-def create_tables(engine: Engine, tables: Sequence[Table]) -> list[str]:
-    """Create those of `tables` that are missing, in one transaction; return their names."""
-    with engine.begin() as connection:
-        _one_at_a_time(connection)
-        missing = _missing(connection, tables)
-        for table in missing:
-            table.create(connection)
-    return _names(missing)
+def lock_schema(connection: Connection) -> None:
+    """Wait until no other command changes tables; until the transaction ends, no other one will.
 
-
-def drop_tables(engine: Engine, tables: Sequence[Table]) -> list[str]:
-    """Drop those of `tables` that are there, and all rows in them, in one transaction; return their names."""
-    with engine.begin() as connection:
-        _one_at_a_time(connection)
-        missing = _names(_missing(connection, tables))
-        there = [table for table in tables if table.fullname not in missing]
-        for table in reversed(there):
-            table.drop(connection)
-    return _names(there)
-
-
-def missing_tables(engine: Engine, tables: Sequence[Table]) -> list[str]:
-    """Return the names of those of `tables` that the database does not have."""
-    with engine.connect() as connection:
-        return _names(_missing(connection, tables))
-
-
-def _missing(connection: Connection, tables: Sequence[Table]) -> list[Table]:
-    inspector = inspect(connection)
-    return [table for table in tables if not inspector.has_table(table.name, schema=table.schema)]
-
-
-def _one_at_a_time(connection: Connection) -> None:
-    """Two commands that create the same table at the same time would otherwise get in each other's way."""
+    Two that create or migrate the same table at the same time would otherwise get in each other's way.
+    """
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
 
 
-def _names(tables: Sequence[Table]) -> list[str]:
-    return [table.fullname for table in tables]
+def tables_there(connection: Connection, tables: Sequence[Table]) -> list[Table]:
+    """Return those of `tables` that the database has."""
+    inspector = inspect(connection)
+    return [table for table in tables if inspector.has_table(table.name, schema=table.schema)]
+
+
+def missing_tables(connection: Connection, tables: Sequence[Table]) -> list[str]:
+    """Return the names of those of `tables` that the database does not have."""
+    there = tables_there(connection, tables)
+    return [table.fullname for table in tables if table not in there]
+
+
+def missing_columns(connection: Connection, tables: Sequence[Table]) -> list[str]:
+    """Return, as `table.column`, what the models have and tables that are there lack."""
+    inspector = inspect(connection)
+    there = tables_there(connection, tables)
+    return [name for schema in {table.schema for table in there} for name in _lacking(inspector, schema, there)]
+
+
+def create_tables(connection: Connection, tables: Sequence[Table]) -> list[str]:
+    """Create those of `tables` that are missing, and the types that they need; return their names."""
+    there = tables_there(connection, tables)
+    missing = [table for table in tables if table not in there]
+    if missing:
+        _metadata(missing).create_all(connection, tables=missing)
+    return [table.fullname for table in missing]
+
+
+def drop_tables(connection: Connection, tables: Sequence[Table]) -> list[str]:
+    """Drop those of `tables` that are there, all rows in them, and enum types that nothing needs any more.
+
+    Returns the names of the tables. Raises what PostgreSQL says when something else depends on them.
+    """
+    there = tables_there(connection, tables)
+    if there:
+        names = ", ".join(_quoted(connection, table) for table in there)
+        connection.execute(text(f"DROP TABLE {names}"))
+    for enum in {enum.name: enum for table in tables for enum in _enums(table)}.values():
+        _drop_unused(connection, enum)
+    return [table.fullname for table in there]
+
+
+def create_views(connection: Connection, views: Sequence[Table]) -> list[str]:
+    """Create those of `views` that are missing, filled, with their indexes; return their names."""
+    created = []
+    for view in views:
+        if _comment(connection, view) is None:
+            connection.execute(create_view(view))
+            for index in view.indexes:
+                connection.execute(CreateIndex(index))
+            mark = f"COMMENT ON MATERIALIZED VIEW {_quoted(connection, view)} IS '{_fingerprint(view)}'"
+            connection.execute(text(mark))
+            created.append(view.fullname)
+    return created
+
+
+def drop_views(connection: Connection, views: Sequence[Table]) -> list[str]:
+    """Drop those of `views` that are there; return their names."""
+    there = [view for view in views if _comment(connection, view) is not None]
+    if there:
+        names = ", ".join(_quoted(connection, view) for view in there)
+        connection.execute(text(f"DROP MATERIALIZED VIEW {names}"))
+    return [view.fullname for view in there]
+
+
+def outdated_views(connection: Connection, views: Sequence[Table]) -> list[str]:
+    """Return the names of those of `views` that are missing or were created from another query."""
+    return [view.fullname for view in views if _comment(connection, view) != _fingerprint(view)]
+
+
+def enum_of(type_: object) -> postgresql.ENUM | None:
+    """Return the enum type of PostgreSQL that a column's type is kept in; None for any other."""
+    inner = type_.impl_instance if isinstance(type_, TypeDecorator) else type_
+    if isinstance(inner, Enum) and inner.native_enum and inner.name:
+        return postgresql.ENUM(*inner.enums, name=inner.name, schema=inner.schema, create_type=False)
+    return None
+
+
+def _lacking(inspector: Inspector, schema: str | None, tables: Iterable[Table]) -> Iterator[str]:
+    chosen = {table.name: table for table in tables if table.schema == schema}
+    for (_, name), columns in inspector.get_multi_columns(schema=schema, filter_names=list(chosen)).items():
+        there = {column["name"] for column in columns}
+        yield from (f"{name}.{column.name}" for column in chosen[name].columns if column.name not in there)
+
+
+def _enums(table: Table) -> Iterator[postgresql.ENUM]:
+    for column in table.columns:
+        enum = enum_of(column.type)
+        if enum is not None:
+            yield enum
+
+
+def _drop_unused(connection: Connection, enum: postgresql.ENUM) -> None:
+    name = _in_schema(connection, enum.name or "", enum.schema)
+    used = text(
+        "SELECT count(*) FROM pg_attribute WHERE NOT attisdropped AND atttypid IN "
+        "(SELECT unnest(ARRAY[oid, typarray]) FROM pg_type WHERE oid = to_regtype(:name))"
+    )
+    if connection.execute(used, {"name": name}).scalar_one() == 0:
+        connection.execute(text(f"DROP TYPE IF EXISTS {name}"))
+
+
+def _comment(connection: Connection, view: Table) -> str | None:
+    """Return the comment of the materialised view, which holds its fingerprint; None when there is no such view."""
+    query = text(
+        "SELECT coalesce(obj_description(oid), '') FROM pg_class WHERE oid = to_regclass(:n) AND relkind = 'm'"
+    )
+    found: str | None = connection.execute(query, {"n": _quoted(connection, view)}).scalar_one_or_none()
+    return found
+
+
+def _fingerprint(view: Table) -> str:
+    """Return a digest of the query and the indexes that `view` is made of, the same in every process."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves the dialects untyped
+    statements = [create_view(view), *sorted((CreateIndex(index) for index in view.indexes), key=str)]
+    made_of = "\n".join(str(statement.compile(dialect=dialect)) for statement in statements)
+    return f"made by streamfea, {hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+
+
+def _quoted(connection: Connection, table: Table) -> str:
+    return connection.dialect.identifier_preparer.format_table(table)
+
+
+def _in_schema(connection: Connection, name: str, schema: str | None) -> str:
+    quote = connection.dialect.identifier_preparer.quote
+    return f"{quote(schema)}.{quote(name)}" if schema else quote(name)
+
+
+def _metadata(tables: Sequence[Table]) -> MetaData:
+    return tables[0].metadata if tables else MetaData()

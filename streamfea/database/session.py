@@ -7,7 +7,7 @@ what may be kept.
 """
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from psycopg.pq import TransactionStatus
@@ -16,11 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from streamfea.database.bulk import Plans
+from streamfea.database.chunks import ChunkedQuery
 from streamfea.database.enclosing import EnclosingSession, TransactionAborted
 from streamfea.database.noting import NotingSession
 from streamfea.entry import Entry
 
 __all__ = ["DbSession", "OwnTransactionRequired", "TransactionAborted", "open_sessions"]
+
+T = TypeVar("T")
 
 
 def open_sessions(engine: Engine, *, bulk: bool = True) -> "sessionmaker[DbSession]":
@@ -305,6 +308,10 @@ class DbSession(NotingSession, EnclosingSession):
         if self._in_record and not self._writes and (self._unwritten or self._rows):
             self._write_earlier()
         return super().get_bind(*args, **kwargs)
+
+    def chunked_query(self, model: type[T], chunk_size: int = 5000) -> ChunkedQuery[T]:
+        """Return queries of `chunk_size` rows each, for reading a table of any size in flat memory."""
+        return ChunkedQuery(self, model, chunk_size)
 
     # Inside
 

@@ -11,11 +11,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from streamfea.database.engine import open_database
-from streamfea.database.ledger import ledger_tables
-from streamfea.database.schema import create_tables, missing_tables
 from streamfea.database.session import open_sessions
+from streamfea.database.setup import all_schemas, amiss, create_all
 from streamfea.errors import ConfigurationError
-from streamfea.handlers import Handler, load_handler, load_handlers, tables_of
+from streamfea.handlers import Handler, load_handler, load_handlers
 from streamfea.settings import Queue, Settings
 from streamfea.streams.connect import open_redis
 from streamfea.streams.faults import is_outage, must_stop
@@ -86,25 +85,23 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
         postgresql = Patience(
             "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not _is_refusal(error), stop
         )
-        missing = postgresql.call(lambda: _tables_ready(engine, handlers, tables))
-        if missing:
-            raise ConfigurationError(
-                f"the database lacks {_listed('table', missing)}: "
-                "run `streamfea initdb`, or consume with --create-tables"
-            )
+        problem = postgresql.call(lambda: _tables_ready(engine, handlers, tables))
+        if problem:
+            raise ConfigurationError(problem)
         redis = Patience("Redis", is_outage, stop)
         for queue in queues:
             redis.call(Group(client, queue, "preflight").create)
 
 
-def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> list[str]:
-    """Return the names of the tables that are still missing."""
-    tables = [*tables_of(handlers), *ledger_tables(handler.queue for handler in handlers)]
+def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> str | None:
+    """Return what the tables still lack, as a sentence."""
+    schemas = all_schemas(handlers)
     if create:
-        created = create_tables(engine, tables)
+        created = create_all(engine, schemas).created
         if created:
             log.info("created tables", tables=created)
-    return missing_tables(engine, tables)
+    with engine.connect() as connection:
+        return amiss(connection, schemas)
 
 
 @contextmanager
@@ -149,7 +146,3 @@ def _remedy(error: RedisError) -> str:
 
 def _first_line(error: OperationalError) -> str:
     return str(error.orig).strip().splitlines()[0]
-
-
-def _listed(what: str, names: Sequence[str]) -> str:
-    return f"{what if len(names) == 1 else what + 's'} {', '.join(names)}"
