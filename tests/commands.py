@@ -59,12 +59,16 @@ class Project:
         return listed
 
     @contextmanager
-    def consuming(self, *arguments: str, command: str = "consume") -> "Iterator[Consumer]":
-        """Run `consume`, or another command, in the background; end it, and whatever is left of it, afterwards."""
+    def consuming(self, *arguments: str, command: str = "consume", prelude: str = "") -> "Iterator[Consumer]":
+        """Run `consume`, or another command, in the background; end it, and whatever is left of it, afterwards.
+
+        `prelude` is Python code that its process runs first.
+        """
+        program = ["-c", f"{prelude}\nfrom streamfea.cli.app import main; main()"] if prelude else ["-m", "streamfea"]
         log = self.folder / f"consume-{len(list(self.folder.glob('consume-*')))}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "streamfea", command, *arguments],
+                [sys.executable, *program, command, *arguments],
                 cwd=HANDLERS,
                 env=self._environment(),
                 stdout=file,

@@ -23,11 +23,13 @@ from streamfea.work.shim import run_shim
 from streamfea.work.stopping import StopSignal
 from streamfea.work.worker import Predecessor
 
-__all__ = ["SharedWatch", "preflight_main", "run_in_child", "shim_main", "worker_main"]
+__all__ = ["HELD_SIGNALS", "SharedWatch", "preflight_main", "run_in_child", "shim_main", "worker_main"]
 
 log = structlog.get_logger(__name__)
 
 _LONGEST_ENTRY_ID = 64
+# Held back from before the fork until the child has handlers of its own: its parent's would swallow them.
+HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class SharedWatch(Watch):
@@ -73,6 +75,7 @@ def run_in_child(
     threading.Thread(
         target=_end_with_supervisor, args=(reader, stop, _grace(arguments)), name="liveness", daemon=True
     ).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
     try:
         main(stop, *arguments)
     except Interrupted:

@@ -19,7 +19,14 @@ import structlog
 
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.settings import Queue, Settings
-from streamfea.work.child import SharedWatch, preflight_main, run_in_child, shim_main, worker_main
+from streamfea.work.child import (
+    HELD_SIGNALS,
+    SharedWatch,
+    preflight_main,
+    run_in_child,
+    shim_main,
+    worker_main,
+)
 from streamfea.work.stopping import StopSignal
 from streamfea.work.worker import Predecessor
 
@@ -89,11 +96,7 @@ class Supervisor:
         """Let a process that is thrown away find out whether this can work, before any worker tries."""
         receiver, sender = _fork.Pipe(duplex=False)
         arguments = (self._settings, self._queues, create_tables)
-        process = _fork.Process(
-            target=run_in_child, args=(preflight_main, arguments, sender, self._liveness), name="preflight"
-        )
-        process.start()
-        sender.close()
+        process = self._fork("preflight", preflight_main, arguments, sender)
         while process.is_alive():
             wait([process.sentinel, self._stop.fileno()])
             if self._stop.is_set():
@@ -106,6 +109,17 @@ class Supervisor:
                 _last_words(receiver) or f"the start-up check died with exit code {process.exitcode}"
             )
 
+    def _fork(self, name: str, main: Callable[..., None], arguments: Sequence[Any], words: Connection) -> ForkProcess:
+        """Start a process that runs `main`; its last words come through `words`."""
+        process = _fork.Process(target=run_in_child, args=(main, arguments, words, self._liveness), name=name)
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        words.close()
+        return process
+
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
         for slot in self._slots:
@@ -117,11 +131,7 @@ class Supervisor:
         slot.consumer = f"{self._name}-{os.getpid()}-{slot.number}-{secrets.token_hex(2)}"
         receiver, sender = _fork.Pipe(duplex=False)
         main, arguments = self._job(slot)
-        slot.process = _fork.Process(
-            target=run_in_child, args=(main, arguments, sender, self._liveness), name=slot.consumer
-        )
-        slot.process.start()
-        sender.close()
+        slot.process = self._fork(slot.consumer, main, arguments, sender)
         slot.words = receiver
         slot.started_at = time.monotonic()
 

@@ -136,6 +136,14 @@ def test_sigterm_commits_what_runs_and_hands_over_the_rest(project: Project, cli
     assert sorted(rows()) == list(range(10))
 
 
+def test_sigterm_reaches_a_worker_that_has_just_been_forked(project: Project, client: Redis) -> None:
+    slow_start = "import os, time; os.register_at_fork(after_in_child=lambda: time.sleep(1))"
+    with project.consuming("--workers", "2", prelude=slow_start) as consumer:
+        wait_until(lambda: client.exists(project.stream), "the preflight is over")
+        wait_until(lambda: len(consumer.workers()) == 2, "the workers are forked")
+        assert consumer.terminate(10) == 0
+
+
 def test_a_second_signal_stops_at_once(project: Project, client: Redis) -> None:
     add(client, project, {"n": 0, "do": "hang"})
     with project.consuming() as consumer:
