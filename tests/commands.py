@@ -81,7 +81,7 @@ class Project:
             consumer.end()
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "STREAMFEA_CONFIG": str(self.config), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**os.environ, "STREAMFEA_CONFIG": str(self.config)}
 
 
 class Consumer:

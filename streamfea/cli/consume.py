@@ -1,9 +1,6 @@
 """`streamfea consume` and `streamfea shim`: what runs until it is told to stop."""
 
-import os
-import secrets
 import signal
-import socket
 from typing import Annotated
 
 import typer
@@ -11,6 +8,7 @@ import typer
 from streamfea.cli.common import ConfigOption, DebugOption, read_settings
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
+from streamfea.streams.presence import Holder, consumer_name
 from streamfea.work.patience import Interrupted
 from streamfea.work.process import preflight, run_worker
 from streamfea.work.shim import feeding, run_shim
@@ -34,7 +32,10 @@ def consume(
         typer.Option(min=0, help="Processes per queue; 0: in this process, for a debugger.", show_default=False),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What consumers' names begin with.  [default: the host's name]")
+        str | None,
+        typer.Option(
+            help="Name the consumers NAME-1, NAME-2 and so on, the same after a restart; otherwise they get new names."
+        ),
     ] = None,
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="Exit when nothing is new, pending or waiting for a retry.")
@@ -102,11 +103,10 @@ def _consume_here(
         stop.set()
 
     _on_signals(on_signal)
-    consumer = f"{name or socket.gethostname()}-{os.getpid()}-1-{secrets.token_hex(2)}"
     try:
         preflight(settings, queues, stop, tables=create_tables)
         with feeding(settings, queues, stop):
-            run_worker(settings, queues[0], consumer, stop, until_empty=until_empty)
+            run_worker(settings, queues[0], consumer_name(name, 1), Holder.here(), stop, until_empty=until_empty)
     except Interrupted:
         return
 

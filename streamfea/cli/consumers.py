@@ -48,8 +48,8 @@ def list_(
 ) -> None:
     """List the consumers of each queue's group: where they run, whether they live, what they hold.
 
-    A process of another host cannot be asked: `unknown`; look at when it was last seen. A worker that lives is heard
-    of every second, or holds something. Example: streamfea consumers list events --json
+    A process that lives says so every few seconds, whichever host it is on; `unknown` is what streamfea has not
+    named. Example: streamfea consumers list events --json
     """
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])

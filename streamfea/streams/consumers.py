@@ -12,6 +12,8 @@ from redis.exceptions import ResponseError
 from streamfea.durations import to_ms
 from streamfea.settings import Queue
 from streamfea.streams.faults import group_is_gone
+from streamfea.streams.keys import presence_key
+from streamfea.streams.presence import Holder
 from streamfea.streams.scripts import Scripts
 from streamfea.streams.status import server_now_ms
 
@@ -26,8 +28,9 @@ _PARTS_AFTER_HOST = 3
 class Member:
     """A consumer of a queue's group.
 
-    `host` and `pid` are those in the names that `consume` gives, None in others; `pid` is the supervisor's. `alive`
-    is `unknown` for a process of another host. `idle_ms` is the time since the server last heard of it.
+    `host` and `pid` are those of the process that consumes under the name, or was the last to, as far as the name
+    tells; `pid` is the supervisor's. `alive` is `unknown` for what is not one of streamfea's. `idle_ms` is the time
+    since the server last heard of it.
     """
 
     queue: str
@@ -48,8 +51,17 @@ def members(client: Redis, queue: Queue) -> list[Member]:
         if group_is_gone(error) or "no such key" in str(error):
             return []
         raise
+    names = [reply["name"].decode("utf-8", "backslashreplace") for reply in replies]
+    keys = [presence_key(queue.stream, queue.group, name) for name in names]
+    holders: Any = client.mget(keys) if keys else []
     now_ms = server_now_ms(client)
-    return sorted((_member(queue, reply, now_ms) for reply in replies), key=lambda one: one.name)
+    return sorted(
+        (
+            _member(queue, name, Holder.parse(holder), reply, now_ms)
+            for name, holder, reply in zip(names, holders, replies, strict=True)
+        ),
+        key=lambda one: one.name,
+    )
 
 
 def forget_if_idle(client: Redis, queue: Queue, consumer: str, idle: timedelta) -> bool:
@@ -66,9 +78,8 @@ def forget_if_idle(client: Redis, queue: Queue, consumer: str, idle: timedelta) 
         raise
 
 
-def _member(queue: Queue, reply: dict[str, Any], now_ms: int) -> Member:
-    name = reply["name"].decode("utf-8", "backslashreplace")
-    host, pid = _origin(name)
+def _member(queue: Queue, name: str, holder: Holder | None, reply: dict[str, Any], now_ms: int) -> Member:
+    host, pid = (holder.host, holder.pid) if holder else _origin(name)
     idle_ms = int(reply["idle"])
     seen = datetime.fromtimestamp((now_ms - idle_ms) / 1000, tz=UTC)
     return Member(
@@ -76,7 +87,7 @@ def _member(queue: Queue, reply: dict[str, Any], now_ms: int) -> Member:
         name=name,
         host=host,
         pid=pid,
-        alive=_alive(host, pid),
+        alive=_alive(host, pid, present=holder is not None),
         pending=int(reply["pending"]),
         idle_ms=idle_ms,
         last_seen=seen.isoformat(timespec="milliseconds"),
@@ -84,16 +95,18 @@ def _member(queue: Queue, reply: dict[str, Any], now_ms: int) -> Member:
 
 
 def _origin(name: str) -> tuple[str | None, int | None]:
-    """Return host and process id of a name as the supervisor makes them: HOST-PID-SLOT-RANDOM."""
+    """Return host and process id of a name that `consumer_name` made: HOST-PID-NUMBER-RANDOM."""
     host, *parts = name.rsplit("-", _PARTS_AFTER_HOST)
     if len(parts) < _PARTS_AFTER_HOST or not parts[0].isdecimal() or not parts[1].isdecimal():
         return None, None
     return host, int(parts[0])
 
 
-def _alive(host: str | None, pid: int | None) -> Alive:
-    if pid is None or host != socket.gethostname():
+def _alive(host: str | None, pid: int | None, *, present: bool) -> Alive:
+    if pid is None:
         return "unknown"
+    if host != socket.gethostname():
+        return "yes" if present else "no"
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -116,16 +116,16 @@ class Group:
         """Whether the last `claim` has reached the end of what is pending."""
         return self._cursor == _START
 
-    def take_over(self, dead_consumer: str, count: int) -> list[Claimed]:
-        """Take over what a consumer that is known to be dead has left."""
-        arguments = [self.queue.group, self.consumer, dead_consumer, count]
-        try:
-            reply = self._scripts.run("take_over", [self._stream, self._errors], arguments)
-        except ResponseError as error:
-            if not group_is_gone(error):
-                raise
-            return []
-        return [_claimed(one) for one in reply]
+    def take_over(self, dead_consumer: str, count: int, after: str | None) -> tuple[list[Claimed], str | None]:
+        """Take over what a consumer that is known to be dead has left, of `count` entries with ids above `after`.
+
+        Returns them and the `after` of the next call; None when there is no more. `dead_consumer` may be this
+        consumer's own name, which an earlier process had.
+        """
+        arguments = [self.queue.group, self.consumer, dead_consumer, count, f"({after}" if after else "-"]
+        reply = self._run_unless_gone("take_over", [self._stream, self._errors], arguments)
+        last, claimed = reply or (b"", [])
+        return [_claimed(one) for one in claimed], last.decode() or None
 
     def deliver_alone(self, claimed: Claimed) -> Entry | None:
         """Count a delivery of a claimed entry and return it; None when it is deleted or not ours any more."""

@@ -6,6 +6,7 @@
 | `{STREAM}:dead:GROUP` | stream | dead letters | until they are replayed or purged |
 | `{STREAM}:errors:GROUP` | hash | entry id → last error (JSON) of what is retried | while the entry is pending |
 | `{STREAM}:janitor:GROUP` | string | the consumer whose turn it is to tidy up | a second |
+| `{STREAM}:consumer:GROUP:NAME` | string | the process that consumes under a name | ten seconds after it |
 | `legacy_list`, `legacy_errors` | list | records that old producers push; the shim empties them | the user's |
 
 With `legacy_list` the stream is `{LIST}:stream`, unless the configuration names another (`streamfea.settings`).
@@ -27,3 +28,8 @@ def errors_key(stream: str, group: str) -> str:
 def janitor_key(stream: str, group: str) -> str:
     """Return the key of the lock that one worker of a group has while it is its turn to tidy up."""
     return f"{in_slot_of(stream)}:janitor:{group}"
+
+
+def presence_key(stream: str, group: str, consumer: str) -> str:
+    """Return the key that is there as long as a process consumes under the name `consumer`."""
+    return f"{in_slot_of(stream)}:consumer:{group}:{consumer}"

@@ -16,6 +16,7 @@ import structlog
 from streamfea.entry import Entry
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
+from streamfea.streams.presence import Holder
 from streamfea.work.patience import Interrupted
 from streamfea.work.process import preflight, run_worker
 from streamfea.work.runner import Watch
@@ -99,12 +100,13 @@ def worker_main(
     settings: Settings,
     queue: Queue,
     consumer: str,
+    holder: Holder,
     until_empty: bool,
     predecessors: Sequence[Predecessor],
     watch: Watch,
 ) -> None:
     """Be the consumer `consumer` of `queue`."""
-    run_worker(settings, queue, consumer, stop, until_empty=until_empty, predecessors=predecessors, watch=watch)
+    run_worker(settings, queue, consumer, holder, stop, until_empty=until_empty, predecessors=predecessors, watch=watch)
 
 
 def shim_main(stop: StopSignal, settings: Settings, queue: Queue) -> None:

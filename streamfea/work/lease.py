@@ -1,5 +1,6 @@
-"""Keeps what a slow batch holds from being claimed by others."""
+"""Keeps what a slow batch holds, and the consumer's name, from being claimed by others."""
 
+import os
 import threading
 from collections.abc import Iterable
 
@@ -7,20 +8,22 @@ import structlog
 from redis.exceptions import RedisError
 
 from streamfea.streams.group import Group
+from streamfea.streams.presence import Presence
 
 log = structlog.get_logger(__name__)
 
 
 class Lease:
-    """A thread beside the worker's loop that renews the entries it holds, three times in every `claim_idle`.
+    """A thread beside the worker's loop that renews its name, and the entries it holds three times in `claim_idle`.
 
     A worker that is slow but alive thus keeps its entries. One whose process is stopped, or that holds the
     interpreter's lock for longer, does not, and must not: nobody could tell it from a dead one.
     """
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, presence: Presence) -> None:
         self._group = group
-        self._every = group.queue.claim_idle.total_seconds() / 3
+        self._presence = presence
+        self._every = min(group.queue.claim_idle.total_seconds() / 3, Presence.RENEW_EVERY_SECONDS)
         self._held: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -51,16 +54,20 @@ class Lease:
             # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a
             # retry.
             with self._lock:
-                if self._held:
-                    self._renew()
+                self._renew()
 
     def _renew(self) -> None:
         try:
-            renewed = self._group.renew(self._held)
+            other = self._presence.renew()
+            renewed = self._group.renew(self._held) if self._held and other is None else len(self._held)
         except RedisError as error:
             # The loop meets the same error and waits for the server; until then nobody else can claim either.
             log.debug("could not renew", reason=str(error))
             return
+        if other is not None:
+            # Whatever this process acknowledged, postponed or handed over from now on would be the other's.
+            log.error("another process consumes under this name: ending at once", name=self._group.consumer, by=other)
+            os._exit(1)
         if renewed < len(self._held):
             log.warning(
                 "others have claimed entries that this worker was too slow to keep",

@@ -19,6 +19,7 @@ from streamfea.settings import Queue, Settings
 from streamfea.streams.connect import open_redis
 from streamfea.streams.faults import is_outage, must_stop
 from streamfea.streams.group import Group
+from streamfea.streams.presence import Holder, Presence
 from streamfea.work.janitor import Janitor
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Fault, whose_fault
@@ -48,13 +49,14 @@ def run_worker(
     settings: Settings,
     queue: Queue,
     consumer: str,
+    holder: Holder,
     stop: StopSignal,
     *,
     until_empty: bool = False,
     predecessors: Sequence[Predecessor] = (),
     watch: Watch | None = None,
 ) -> None:
-    """Consume `queue` as `consumer` until `stop` is set.
+    """Consume `queue` as `consumer`, a name that `holder` alone may use, until `stop` is set.
 
     Raises `ConfigurationError` when only the operator can help.
     """
@@ -67,6 +69,7 @@ def run_worker(
             open_sessions(engine, bulk=queue.bulk),
             stop,
             Janitor(client, queue, consumer),
+            Presence(client, queue, consumer, holder),
             until_empty=until_empty,
             predecessors=predecessors,
             watch=watch,

@@ -6,9 +6,7 @@ whose writing end only it holds tells the workers that it is alive: when that cl
 
 import multiprocessing
 import os
-import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
@@ -19,6 +17,7 @@ import structlog
 
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.settings import Queue, Settings
+from streamfea.streams.presence import Holder, consumer_name
 from streamfea.work.child import (
     HELD_SIGNALS,
     SharedWatch,
@@ -60,10 +59,11 @@ class Supervisor:
         self._stop = stop
         self._at_once = False
         self._until_empty = until_empty
-        self._name = name or socket.gethostname()
+        self._name = name
+        self._holder = Holder.here()
         self._liveness = os.pipe()
-        self._slots = [_Slot(queue) for queue in queues for _ in range(queue.workers)]
-        self._slots += [_Slot(queue, is_shim=True) for queue in queues if queue.legacy_lists]
+        self._slots = [_Slot(queue, number) for queue in queues for number in range(1, queue.workers + 1)]
+        self._slots += [_Slot(queue, 0, is_shim=True) for queue in queues if queue.legacy_lists]
 
     def stop_at_once(self) -> None:
         """Do not wait for the workers any more; safe in a signal handler."""
@@ -77,8 +77,6 @@ class Supervisor:
         """
         try:
             self._preflight(create_tables)
-            for number, slot in enumerate(self._slots, 1):
-                slot.number = number
             while not self._stop.is_set() and any(slot.is_awaited() for slot in self._slots):
                 self._start_what_is_due()
                 self._wait()
@@ -127,8 +125,7 @@ class Supervisor:
                 self._start(slot)
 
     def _start(self, slot: "_Slot") -> None:
-        # A name is never used twice, so that what is pending for it is known to be nobody's work any more once it died.
-        slot.consumer = f"{self._name}-{os.getpid()}-{slot.number}-{secrets.token_hex(2)}"
+        slot.consumer = consumer_name(self._name, slot.number)
         receiver, sender = _fork.Pipe(duplex=False)
         main, arguments = self._job(slot)
         slot.process = self._fork(slot.consumer, main, arguments, sender)
@@ -142,7 +139,7 @@ class Supervisor:
         slot.watch = SharedWatch()
         predecessors = tuple(slot.predecessors)
         return worker_main, (
-            self._settings, slot.queue, slot.consumer, self._until_empty, predecessors, slot.watch,
+            self._settings, slot.queue, slot.consumer, self._holder, self._until_empty, predecessors, slot.watch,
         )  # fmt: skip
 
     def _wait(self) -> None:
@@ -222,10 +219,10 @@ class Supervisor:
 class _Slot:
     """The place of one worker, or of a queue's shim, and who is in it."""
 
-    def __init__(self, queue: Queue, *, is_shim: bool = False) -> None:
+    def __init__(self, queue: Queue, number: int, *, is_shim: bool = False) -> None:
         self.queue = queue
+        self.number = number
         self.is_shim = is_shim
-        self.number = 0
         self.consumer = ""
         self.process: ForkProcess | None = None
         self.words: Connection | None = None

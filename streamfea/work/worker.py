@@ -16,6 +16,7 @@ from streamfea.entry import Entry
 from streamfea.handlers import Handler
 from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Claimed, Group
+from streamfea.streams.presence import Presence
 from streamfea.work.batch import GroupCommit
 from streamfea.work.fields import missing_record, record_of
 from streamfea.work.janitor import Janitor
@@ -36,6 +37,7 @@ log = structlog.get_logger(__name__)
 _LOOK_FOR_DUE_EVERY = timedelta(seconds=1)
 _UNTIL_EMPTY_BLOCK = timedelta(milliseconds=100)
 _CLAIM_AT_MOST = 100
+_ASK_FOR_NAME_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Worker:
         sessions: "sessionmaker[DbSession]",
         stop: StopSignal,
         janitor: Janitor,
+        presence: Presence,
         *,
         until_empty: bool = False,
         predecessors: Sequence[Predecessor] = (),
@@ -73,10 +76,11 @@ class Worker:
         self._stop = stop
         self._janitor = janitor
         self._until_empty = until_empty
-        self._predecessors = predecessors
+        self._predecessors = predecessors or [_same_name(group.consumer)]
         self._redis = Patience("Redis", is_outage, stop)
         self._settlement = Settlement(group)
-        self._lease = Lease(group)
+        self._presence = presence
+        self._lease = Lease(group, presence)
         self._holding: dict[str, Claimed] = {}
         self._pace = Pace(queue.commit_interval, queue.batch_size)
         self._look_for_due_at = 0.0
@@ -95,9 +99,10 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop, then give back what was not started and leave the group."""
         started = time.monotonic()
-        self._lease.start()
         try:
             self._redis.call(self._group.create)
+            self._take_name()
+            self._lease.start()
             log.info("consuming", queue=self._queue.name, stream=self._queue.stream, consumer=self._group.consumer)
             for dead in self._predecessors:
                 self._succeed(dead)
@@ -119,14 +124,28 @@ class Worker:
             seconds=round(time.monotonic() - started, 1),
         )
 
+    def _take_name(self) -> None:
+        """Wait until no other process consumes under this consumer's name."""
+        other = self._redis.call(self._presence.renew)
+        if other is not None:
+            log.warning("waiting for another process to give up its name", name=self._group.consumer, held_by=other)
+        while other is not None:
+            if self._stop.wait(_ASK_FOR_NAME_EVERY_SECONDS):
+                raise Interrupted("stopped while waiting for a name")
+            other = self._redis.call(self._presence.renew)
+
     def _succeed(self, dead: Predecessor) -> None:
         """Take over what a worker that this one replaces has left, without waiting for `claim_idle`."""
+        after: str | None = None
         while not self._stop.is_set():
-            claimed = self._redis.call(lambda: self._group.take_over(dead.consumer, _CLAIM_AT_MOST))
-            if not claimed:
-                break
+            claimed, after = self._redis.call(
+                lambda after=after: self._group.take_over(dead.consumer, _CLAIM_AT_MOST, after)  # type: ignore[misc]  # bound at once
+            )
             self._run_alone(claimed, dead)
-        self._redis.call(lambda: self._group.forget(dead.consumer))
+            if after is None:
+                break
+        if dead.consumer != self._group.consumer:
+            self._redis.call(lambda: self._group.forget(dead.consumer))
 
     def _work_on_what_is_due(self) -> bool:
         if time.monotonic() < self._look_for_due_at:
@@ -231,12 +250,18 @@ class Worker:
                 self._once(lambda: self._group.hand_over(self._holding.values()))
                 log.info("handed over to the other consumers", entries=len(self._holding))
             self._once(self._group.leave)
+            self._once(self._presence.end)
         except Interrupted as error:
             log.warning("left without handing over: others take over after claim_idle", reason=str(error.__cause__))
 
     def _once(self, function: Callable[[], T]) -> T:
         self._stop.set()
         return self._redis.call(function)
+
+
+def _same_name(consumer: str) -> Predecessor:
+    """Return who may have had this name before, when it is one that stays."""
+    return Predecessor(consumer, "crashed", "it was killed or lost")
 
 
 def whole_batch(handler: Handler, record: Callable[[Entry], bytes]) -> WholeBatch | None:

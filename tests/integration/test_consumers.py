@@ -1,7 +1,9 @@
 """Members of the group: listed truthfully, forgotten only when they are gone and hold nothing."""
 
+import json
 import os
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +11,8 @@ from redis import Redis
 
 from streamfea.settings import Queue
 from streamfea.streams.consumers import forget_if_idle, members
+from streamfea.streams.keys import presence_key
+from streamfea.streams.presence import Holder
 from streamfea.work.janitor import Janitor
 from tests.commands import Project
 from tests.waiting import wait_until
@@ -41,8 +45,9 @@ def test_consumers_are_listed_with_where_they_run_and_whether_they_live(project:
     assert listed[here, os.getpid()]["alive"] == "yes"
     assert listed[here, os.getpid()]["pending"] == 3
     assert listed[here, _NO_PROCESS]["alive"] == "no"
-    assert listed["other-host.example", 7]["alive"] == "unknown"
+    assert listed["other-host.example", 7]["alive"] == "no"
     assert listed[None, None]["name"] == "somebody"
+    assert listed[None, None]["alive"] == "unknown"
     assert "other-host.example" in project.run("consumers", "list")
 
 
@@ -61,6 +66,45 @@ def test_prune_forgets_the_dead_and_says_why_others_stay(project: Project, clien
     assert "1 removed, 3 kept" in told
     assert "removed  somebody" in project.run("consumers", "prune", "q", "--idle", "1ms")
     assert client.xpending(project.stream, "streamfea")["pending"] == 2
+
+
+def test_a_name_that_stays_goes_on_with_what_it_held_when_it_was_killed(
+    project: Project, client: Redis, rows: Callable[[], list[int]]
+) -> None:
+    project.configure(claim_idle="10m", max_deliveries=3)
+    for number in range(20):
+        client.xadd(project.stream, {"record": json.dumps({"n": number, "do": "slow", "seconds": 0.1})})
+    with project.consuming("--name", "web", "--workers", "1") as consumer:
+        wait_until(lambda: any(one.pending for one in members(client, queue_of(project.stream))), "it has read")
+        [worker] = consumer.workers()
+        worker.kill()
+        wait_until(lambda: sorted(rows()) == list(range(20)), "all is done, without waiting for claim_idle")
+        [member] = members(client, queue_of(project.stream))
+        assert (member.name, member.host, member.pid) == ("web-1", socket.gethostname(), consumer.process.pid)
+        assert member.alive == "yes"
+        assert consumer.terminate() == 0
+
+
+def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis) -> None:
+    with project.consuming("--name", "web", "--workers", "1") as first:
+        wait_until(lambda: members(client, queue_of(project.stream)), "the first consumes")
+        with project.consuming("--name", "web", "--workers", "1") as second:
+            wait_until(lambda: "waiting for another process to give up its name" in second.log(), "the second waits")
+            assert f"process {first.process.pid} on {socket.gethostname()}" in second.log()
+            assert "consuming" not in second.log()
+            assert first.terminate() == 0
+            wait_until(lambda: "consuming" in second.log(), "the second consumes")
+            assert second.terminate() == 0
+    assert list(client.scan_iter(f"*{project.stream}*consumer*")) == []
+
+
+def test_a_process_whose_name_went_to_another_ends(project: Project, client: Redis) -> None:
+    with project.consuming("--name", "web", "--workers", "1") as consumer:
+        wait_until(lambda: members(client, queue_of(project.stream)), "it consumes")
+        client.set(presence_key(project.stream, "streamfea", "web-1"), str(Holder.here()), px=4000)
+        wait_until(lambda: "ending at once" in consumer.log(), "it notices")
+        wait_until(lambda: "waiting for another process" in consumer.log(), "its successor waits")
+        wait_until(lambda: consumer.log().count("consuming") == 2, "and goes on")
 
 
 def test_a_janitor_forgets_only_who_was_not_seen_for_long_and_holds_nothing(client: Redis, name: str) -> None:
