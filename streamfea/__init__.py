@@ -3,10 +3,17 @@
 A handler imports from here what tells streamfea the fate of a record, and its models from `streamfea.model`.
 """
 
-from importlib.metadata import version
-
 from streamfea.errors import Reject, Retry
 
 __all__ = ["Reject", "Retry", "__version__"]
 
-__version__ = version("streamfea")
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`; looked up when somebody asks, since that takes as long as starting Python does."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version("streamfea")

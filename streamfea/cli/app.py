@@ -4,12 +4,8 @@ import sys
 import traceback
 
 import typer
-from redis.exceptions import RedisError
-from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
-from streamfea import __version__
-from streamfea.cli import consume, consumers, database, demo, look, produce, reset, setup, trim
+from streamfea.cli.commands import LazyCommands
 from streamfea.errors import ConfigurationError, StreamfeaError
 
 __all__ = ["app", "main"]
@@ -18,6 +14,7 @@ _FAILED, _CANNOT_WORK, _INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="streamfea",
+    cls=LazyCommands,
     help="Every record of a Redis Stream becomes a committed row in PostgreSQL.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,28 +34,40 @@ def main() -> None:
         sys.exit(_report(str(error), _CANNOT_WORK, debug=debug))
     except StreamfeaError as error:
         sys.exit(_report(str(error), _FAILED, debug=debug))
-    except RedisError as error:
-        sys.exit(_report(f"Redis: {error}", _FAILED, debug=debug))
-    except SQLAlchemyError as error:
+    except Exception as error:
+        message = _of_a_server(error)
+        if message is None:
+            raise
+        sys.exit(_report(message, _FAILED, debug=debug))
+
+
+def _of_a_server(error: Exception) -> str | None:
+    """Return in a line what one of the servers, or the way there, had to complain about."""
+    from redis.exceptions import RedisError  # noqa: PLC0415 - loaded already if it is one of its own
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    if isinstance(error, RedisError):
+        return f"Redis: {error}"
+    if isinstance(error, SQLAlchemyError):
         cause = getattr(error, "orig", None) or error
-        sys.exit(_report(f"PostgreSQL: {str(cause).strip().splitlines()[0]}", _FAILED, debug=debug))
+        return f"PostgreSQL: {str(cause).strip().splitlines()[0]}"
+    return None
 
 
 def _report(message: str, code: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {_escaped(message)}", highlight=False)
-    return code
-
-
-def _escaped(text: str) -> str:
+    from rich.console import Console  # noqa: PLC0415 - most commands end well
     from rich.markup import escape  # noqa: PLC0415
 
-    return escape(text)
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
+    return code
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from streamfea import __version__  # noqa: PLC0415
+
         print(f"streamfea {__version__}")
         raise typer.Exit
 
@@ -68,7 +77,3 @@ def _options(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Every record of a Redis Stream becomes a committed row in PostgreSQL."""
-
-
-for module in (consume, look, consumers, trim, produce, database, reset, setup, demo):
-    module.register(app)
