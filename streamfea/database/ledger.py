@@ -54,9 +54,11 @@ _WITHDRAW = text(
     "(SELECT * FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[])))"
 )
 _PRUNE = text(
-    "DELETE FROM streamfea_ledger AS old USING streamfea_ledger_horizon AS horizon WHERE old.source = :source "
-    "AND horizon.source = :source AND horizon.noted_at <= now() - CAST(:margin AS interval) "
-    "AND (old.ms, old.seq) < (horizon.ms, horizon.seq) AND old.ms >= 0 AND old.seq >= 0"
+    "DELETE FROM streamfea_ledger WHERE ctid = ANY (ARRAY("
+    "SELECT old.ctid FROM streamfea_ledger AS old JOIN streamfea_ledger_horizon AS horizon USING (source) "
+    "WHERE old.source = :source AND horizon.noted_at <= now() - CAST(:margin AS interval) "
+    "AND (old.ms, old.seq) < (horizon.ms, horizon.seq) AND old.ms >= 0 AND old.seq >= 0 "
+    "ORDER BY old.ms, old.seq LIMIT :limit))"
 )
 _NOTE_HORIZON = text(
     "INSERT INTO streamfea_ledger_horizon AS horizon VALUES (:source, :ms, :seq, now()) "
@@ -90,17 +92,17 @@ class Ledger:
         if entry_ids:
             session.connection().execute(_WITHDRAW, self._arguments(entry_ids))
 
-    def prune(self, connection: Connection, first_id: str, margin: timedelta = MARGIN) -> int:
-        """Remove what was noted of entries that have been gone from the stream for `margin`; return how many.
+    def prune(self, connection: Connection, first_id: str, margin: timedelta = MARGIN, limit: int = 50_000) -> int:
+        """Remove up to `limit` rows of entries that have been gone from the stream for `margin`; return how many.
 
-        `first_id` is the oldest id that the stream holds, or would give to the next entry.
+        `first_id` is the oldest id that the stream holds, or would give to the next entry. It counts `margin` later.
         """
         arguments = {"source": self._source, "margin": margin}
-        pruned = connection.execute(_PRUNE, arguments).rowcount
+        pruned = int(connection.execute(_PRUNE, {**arguments, "limit": limit}).rowcount)
         ms, seq = _parts(first_id)
-        if ms >= 0 and seq >= 0:
+        if pruned < limit and ms >= 0 and seq >= 0:
             connection.execute(_NOTE_HORIZON, {**arguments, "ms": ms, "seq": seq})
-        return int(pruned)
+        return pruned
 
     def forget(self, connection: Connection) -> int:
         """Remove everything that was noted, so that all entries count as new; return how many there were."""

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from streamfea.durations import to_ms
 from streamfea.retention import ACKED, Retention
 from streamfea.streams.scripts import Scripts
 
-__all__ = ["Trimmer", "count_acknowledged"]
+__all__ = ["Trimmer", "count_acknowledged", "first_id"]
 
 # Entries that one call removes at most, in whole nodes: a fraction of a millisecond.
 _REMOVE_AT_MOST = 10_000
@@ -66,6 +67,21 @@ def count_acknowledged(client: Redis, stream: str) -> Iterator[int]:
     while start != _BEGINNING:
         counted, start = _between(scripts, stream, [start or _BEGINNING, 0, 0, _LOOK_AT_MOST, 0])
         yield counted
+
+
+def first_id(client: Redis, stream: str) -> str | None:
+    """Return the oldest id that the stream holds or, when it is empty, can give; None when there is no stream."""
+    replies: Any = client  # redis-py leaves the types of replies open
+    try:
+        about = replies.xinfo_stream(stream)
+    except ResponseError as error:
+        if "no such key" not in str(error):
+            raise
+        return None
+    if about["first-entry"]:
+        return str(about["first-entry"][0].decode())
+    ms, _, seq = about["last-generated-id"].decode().partition("-")
+    return f"{ms}-{int(seq) + 1}"
 
 
 def _between(scripts: Scripts, stream: str, arguments: list[Any]) -> tuple[int, str]:

@@ -1,9 +1,10 @@
-"""Tidying up behind the workers: entries that everyone is through with, and names of consumers that are gone.
+"""Tidying up behind the workers: entries that everyone is through with, consumers that are gone, old ledger rows.
 
 Part of the worker's loop, between two batches, in slices that take the server about a millisecond each.
 """
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -13,7 +14,7 @@ from streamfea.durations import to_ms
 from streamfea.settings import Queue
 from streamfea.streams.consumers import forget_if_idle, members
 from streamfea.streams.keys import janitor_key
-from streamfea.streams.trim import Trimmer
+from streamfea.streams.trim import Trimmer, first_id
 
 __all__ = ["Janitor"]
 
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 _EVERY_SECONDS = 1.0
 _LOOK_BETWEEN_EVERY_SECONDS = 10.0
 _FORGET_EVERY_SECONDS = 60.0
+_PRUNE_EVERY_SECONDS = 30.0
 # How long a turn may keep the worker from its next batch; what is left is the next turn's.
 _TURN_SECONDS = 0.03
 # A live worker is heard of every second or holds something; should it be forgotten, its next read brings it back.
@@ -33,18 +35,30 @@ class Janitor:
 
     The lock is the turn: whoever gets it tidies up once, and it expires when the next turn is due. Should two turns
     overlap all the same, nothing is lost: every step is atomic by itself.
+
+    `prune_ledger` is given the oldest id that the stream still knows; it returns whether it is to be called again soon.
     """
 
-    def __init__(self, client: Redis, queue: Queue, consumer: str, *, forget_after: timedelta = _FORGET_AFTER) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        queue: Queue,
+        consumer: str,
+        *,
+        forget_after: timedelta = _FORGET_AFTER,
+        prune_ledger: Callable[[str], bool] | None = None,
+    ) -> None:
         self._client = client
         self._queue = queue
         self._consumer = consumer
         self._forget_after = forget_after
+        self._prune_ledger = prune_ledger
         self._trimmer = Trimmer(client, queue.stream, queue.retention)
         self._key = janitor_key(queue.stream, queue.group)
         self._turn_at = 0.0
         self._between_at = 0.0
         self._forget_at = 0.0
+        self._prune_at = 0.0
 
     def tidy(self) -> None:
         """Tidy up for a moment if it is time to and nobody else does."""
@@ -60,6 +74,10 @@ class Janitor:
         if now >= self._forget_at:
             self._forget_at = now + _FORGET_EVERY_SECONDS
             self._forget_dead()
+        if now >= self._prune_at and self._prune_ledger is not None:
+            first = first_id(self._client, self._queue.stream)
+            more = first is not None and self._prune_ledger(first)
+            self._prune_at = now if more else now + _PRUNE_EVERY_SECONDS
 
     def finish(self) -> None:
         """Remove all that the retention lets go, however long that takes."""

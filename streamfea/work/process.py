@@ -1,16 +1,17 @@
 """What a worker process does, from its settings to its last word; and what is made sure of before any is started."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from streamfea.database.engine import open_database
+from streamfea.database.ledger import Ledger
 from streamfea.database.session import open_sessions
 from streamfea.database.setup import all_schemas, amiss, create_all
 from streamfea.errors import ConfigurationError
@@ -68,7 +69,7 @@ def run_worker(
             Group(client, queue, consumer),
             open_sessions(engine, bulk=queue.bulk),
             stop,
-            Janitor(client, queue, consumer),
+            Janitor(client, queue, consumer, prune_ledger=_pruning(engine, queue)),
             Presence(client, queue, consumer, holder),
             until_empty=until_empty,
             predecessors=predecessors,
@@ -125,6 +126,23 @@ def _servers(settings: Settings, queue: Queue) -> Iterator[tuple[Engine, Redis]]
     finally:
         client.close()
         engine.dispose()
+
+
+def _pruning(engine: Engine, queue: Queue) -> Callable[[str], bool] | None:
+    """Return what removes rows of the ledger that are of no more use, if the queue has one."""
+    if queue.guarantee != "exactly-once":
+        return None
+    ledger = Ledger(queue.stream, queue.group)
+
+    def prune(first_id: str) -> bool:
+        try:
+            with engine.begin() as connection:
+                return ledger.prune(connection, first_id) > 0
+        except SQLAlchemyError as error:  # there is time: the next batch will wait for the server, this need not
+            log.debug("could not prune the ledger", reason=str(error))
+            return False
+
+    return prune
 
 
 def _collect_garbage_less_often() -> None:

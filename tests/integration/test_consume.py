@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 from redis import Redis
+from sqlalchemy import NullPool, create_engine, text
 
 from streamfea.streams.keys import dead_letters_key, errors_key
 from tests.commands import Project
@@ -179,12 +180,36 @@ def times_delivered(client: Redis, project: Project) -> int:
 
 
 def test_exactly_once_does_what_is_delivered_again_only_once(project: Project, client: Redis, rows: Rows) -> None:
-    project.configure(guarantee="exactly-once")
+    project.configure(guarantee="exactly-once", retention="keep")
     assert "streamfea_ledger" in project.run("consume", "--until-empty", expect=2)
     project.run("initdb")
     add(client, project, *({"n": number} for number in range(20)))
     project.run("consume", "--until-empty")
     client.xgroup_destroy(project.stream, "streamfea")
+    assert client.xlen(project.stream) == 20
     project.run("consume", "--until-empty")
     assert rows() == list(range(20))
     assert nothing_is_left(client, project)
+
+
+def test_the_ledger_is_pruned_of_what_has_long_been_gone_from_the_stream(
+    project: Project, client: Redis, database_url: str
+) -> None:
+    project.configure(guarantee="exactly-once", retention="acked")
+    project.run("initdb")
+    add(client, project, *({"n": number} for number in range(20)))
+    project.run("consume", "--until-empty")
+    assert client.xlen(project.stream) == 0
+    engine = create_engine(database_url, poolclass=NullPool)
+
+    def ledger(statement: str = "SELECT count(*) FROM streamfea_ledger") -> int:
+        with engine.begin() as connection:
+            result = connection.execute(text(statement))
+            return int(result.scalar_one()) if result.returns_rows else result.rowcount
+
+    assert ledger("DELETE FROM streamfea_ledger_horizon") == 1
+    project.run("consume", "--until-empty")  # notes how far the stream is
+    assert ledger() == 20
+    assert ledger("UPDATE streamfea_ledger_horizon SET noted_at = noted_at - interval '1 hour'") == 1
+    project.run("consume", "--until-empty")
+    assert ledger() == 0

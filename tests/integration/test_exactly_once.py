@@ -156,14 +156,16 @@ def test_what_is_gone_from_the_stream_is_pruned_and_what_could_come_back_is_not(
         assert ledger.enter(session, ids) == set(ids)
         session.commit()
 
-    def prune(first_id: str, margin: timedelta) -> int:
+    def prune(first_id: str, margin: timedelta, limit: int = 100) -> int:
         with engine.begin() as connection:
-            return ledger.prune(connection, first_id, margin)
+            return ledger.prune(connection, first_id, margin, limit)
 
     hour, nothing = timedelta(hours=1), timedelta(0)
     assert prune("2-1", hour) == 0  # noted
     assert prune("3-0", hour) == 0  # not long enough ago
-    assert prune("9-0", nothing) == 2  # what was before 2-1
+    assert prune("9-0", nothing, limit=1) == 1  # what was before 2-1, a slice at a time
+    assert prune("9-0", nothing, limit=1) == 1
+    assert prune("9-0", nothing, limit=1) == 0
     assert prune("9-0", hour) == 0
     with Session(engine) as session:
         assert ledger.enter(session, ids) == {"2-1", "3-0", ids[-1]}
