@@ -84,7 +84,7 @@ def _described(command: Any, context: typer.Context, panel: str) -> Command:
 
 
 def _cells(parameter: Any, context: typer.Context) -> list[str]:
-    """Return name, default and meaning of an argument or option; nothing for one that help does not show."""
+    """Return name and meaning of an argument or option; nothing for one that help does not show."""
     record = parameter.get_help_record(context)
     if record is None:
         return []
@@ -93,17 +93,18 @@ def _cells(parameter: Any, context: typer.Context) -> list[str]:
     if kind and parameter.param_type_name == "option":
         name = f"{name} {_TYPES.get(kind, 'TEXT')}"
     notes = found[1].split("; ") if (found := _NOTES.search(meaning)) else []
-    least = [f"{note.removeprefix('x>=')} or more." for note in notes if note.startswith("x>=")]
-    meaning = " ".join([_NOTES.sub("", meaning).replace("|", "&#124;"), *least])
-    return [f"`{name}`", _default(notes), meaning]
+    meaning = " ".join([_NOTES.sub("", meaning), *filter(None, map(_sentence, notes))])
+    return [f"`{name}`", meaning.replace("|", "&#124;")]
 
 
-def _default(notes: list[str]) -> str:
-    """Return a default as a cell: what stands in parentheses describes it, all else is it."""
-    if "required" in notes:
-        return "required"
-    text = next((note.removeprefix("default: ") for note in notes if note.startswith("default: ")), "")
-    return text[1:-1] if text.startswith("(") else f"`{text}`" if text else ""
+def _sentence(note: str) -> str:
+    """Return a sentence for what help puts into brackets: a default, which is described in parentheses, or a limit."""
+    default = note.removeprefix("default: ")
+    if default != note:
+        return f"Default: {default[1:-1] if default.startswith('(') else f'`{default}`'}."
+    if note.startswith("x>="):
+        return "" if note == "x>=0" else f"At least {note.removeprefix('x>=')}."
+    return f"{note.capitalize()}."
 
 
 def _is_everywhere(row: list[str]) -> bool:
@@ -111,18 +112,17 @@ def _is_everywhere(row: list[str]) -> bool:
 
 
 def _section(command: Command) -> str:
-    example = f"$ {command.example}" if command.example else ""
     lines = [f"### {command.name}", "", *(f"{paragraph}\n" for paragraph in command.paragraphs)]
     lines += ["```console", f"$ {command.usage}", "```", ""]
     if command.rows:
         lines += [_table(command.rows)]
-    if example:
-        lines += ["For example:", "", "```console", example, "```", ""]
+    if command.example:
+        lines += ["For example:", "", "```console", f"$ {command.example}", "```", ""]
     return "\n".join(lines)
 
 
 def _table(rows: list[list[str]]) -> str:
-    head = ["| argument or option | default | meaning |", "|---|---|---|"]
+    head = ["| argument or option | meaning |", "|---|---|"]
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 

@@ -127,16 +127,16 @@ def _kind(field: FieldInfo) -> str:
 def _section_page(name: str, model: type[BaseModel]) -> str:
     shown = name.replace(_QUEUE, "NAME")
     intro = " ".join((model.__doc__ or "").partition(": ")[2].split())
-    also = " All keys of `[consumer]`, for this queue alone, and:" if model is Queue else ""
+    also = " It takes all keys of `[consumer]`, for this queue alone, and:" if model is Queue else ""
+    variable = f" In the environment: `{environment_variable(shown, 'KEY')}`."
     rows = [
-        f"| `{key.name}` | {key.kind} | {_default_cell(key)} | {key.description.replace('|', '&#124;')}"
-        f"<br>`{environment_variable(shown, key.name)}` |"
+        f"| `{key.name}` | {key.kind} | {_default_cell(key)} | {key.description.replace('|', '&#124;')} |"
         for key in _keys(model)
     ]
     return "\n".join(
         [
-            *(f"## `[{shown}]`", "", f"{intro[:1].upper()}{intro[1:]}{also}", ""),
-            *("| key | value | default | meaning, variable |", "|---|---|---|---|", *rows, ""),
+            *(f"## `[{shown}]`", "", f"{intro[:1].upper()}{intro[1:]}{variable}{also}", ""),
+            *("| key | value | default | meaning |", "|---|---|---|---|", *rows, ""),
         ]
     )
 
