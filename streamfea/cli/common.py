@@ -28,7 +28,9 @@ THRESHOLD_PASSED = 3
 """The exit code when a `--fail-…` threshold is passed."""
 
 _USUAL = "$STREAMFEA_CONFIG, streamfea.toml or config/streamfea.toml"
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="The TOML file.", show_default=_USUAL)]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help=f"The TOML file.  [default: {_USUAL}]", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

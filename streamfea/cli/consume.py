@@ -27,14 +27,14 @@ def register(app: typer.Typer) -> None:
 def consume(
     queues: Annotated[
         list[str] | None,
-        typer.Argument(metavar="QUEUE", help="All, if none is named.", show_default=False),
+        typer.Argument(metavar="[QUEUE]...", help="All, if none is named.", show_default=False),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes per queue; 0: in this process, for a debugger.", show_default=False),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What consumers' names begin with.", show_default="the host's name")
+        str | None, typer.Option(help="What consumers' names begin with.  [default: the host's name]")
     ] = None,
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="Exit when nothing is new, pending or waiting for a retry.")
@@ -46,8 +46,6 @@ def consume(
     """Process records until told to stop: commit, then acknowledge.
 
     SIGTERM or Ctrl-C finishes the batch and hands over the rest; a second one stops at once.
-
-    Example: streamfea consume events --workers 4
     """
     settings = read_settings(config)
     chosen = settings.select(queues or [])
@@ -71,7 +69,7 @@ def consume(
 def shim(
     queues: Annotated[
         list[str] | None,
-        typer.Argument(metavar="QUEUE", help="All that have lists, if none is named.", show_default=False),
+        typer.Argument(metavar="[QUEUE]...", help="All that have lists, if none is named.", show_default=False),
     ] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="Exit when the lists are empty.")] = False,
     config: ConfigOption = None,

@@ -59,15 +59,12 @@ def register(app: typer.Typer) -> None:
 def demo(
     directory: Annotated[
         Path | None,
-        typer.Argument(help="Where the servers live.", show_default="a temporary folder"),
+        typer.Argument(help="Where the servers live.  [default: a temporary folder]", show_default=False),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave servers and data there, to explore.")] = False,
     _debug: DebugOption = False,
 ) -> None:
-    """Show it all: embedded servers, 19,811 real flights, two workers, one of them killed halfway.
-
-    Example: streamfea demo mydemo --keep
-    """
+    """Show it all: embedded servers, 19,811 real flights, two workers, one of them killed halfway."""
     if find_spec("handlers_example") is None and not _DATA.exists():
         raise StreamfeaError(f"the demo needs {_DATA}: run it in a clone of the repository")
     with _folder(directory, keep=keep) as folder:

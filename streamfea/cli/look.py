@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 def status(
     queues: Annotated[
         list[str] | None,
-        typer.Argument(metavar="QUEUE", help="All, if none is named.", show_default=False),
+        typer.Argument(metavar="[QUEUE]...", help="All, if none is named.", show_default=False),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds, until Ctrl-C.")] = False,
     json: JsonOption = False,
@@ -56,10 +56,7 @@ def status(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Show, for each queue, how much is waiting, being worked on, being retried, and dead.
-
-    Example: streamfea status --fail-lag 100000 --fail-age 5m
-    """
+    """Show, for each queue, how much is waiting, being worked on, being retried, and dead."""
     oldest_allowed = None if fail_age is None else duration_option(fail_age)
     if watch and json:
         raise typer.BadParameter("--watch is for people, --json for programs: choose one")
@@ -91,10 +88,7 @@ def pending(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """List what was delivered and is not acknowledged, oldest first, and why it failed.
-
-    Example: streamfea pending events --min-deliveries 2
-    """
+    """List what was delivered and is not acknowledged, oldest first, and why it failed."""
     wanted = PendingFilter(duration_option(idle), consumer, min_deliveries)
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])

@@ -41,10 +41,7 @@ def produce(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Put one record a line onto a queue's stream; blank lines are skipped.
-
-    Example: streamfea produce events records.jsonl.gz --rate 1000
-    """
+    """Put one record a line onto a queue's stream; blank lines are skipped."""
     settings = read_settings(config)
     [chosen] = settings.select([queue])
     if to_list and chosen.legacy_list is None:

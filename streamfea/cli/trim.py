@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def trim(
     queues: Annotated[
         list[str] | None,
-        typer.Argument(metavar="QUEUE", help="All, if none is named.", show_default=False),
+        typer.Argument(metavar="[QUEUE]...", help="All, if none is named.", show_default=False),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them, and remove nothing.")] = False,
     config: ConfigOption = None,
