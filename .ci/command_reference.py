@@ -58,11 +58,11 @@ def commands() -> Iterator[Command]:
 
 
 def _below(group: Any, context: typer.Context, panel: str) -> Iterator[Command]:
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
+    for listed in group.list_commands(context):
+        name, command, _ = group.resolve_command(context, [listed])
         inner = typer.Context(command, info_name=name, parent=context)
         its_panel = command.rich_help_panel if isinstance(command.rich_help_panel, str) else panel
-        if hasattr(command, "list_commands"):
+        if hasattr(command, "list_commands") and not command.invoke_without_command:
             yield from _below(command, inner, its_panel)
         elif not command.hidden:
             yield _described(command, inner, its_panel)
