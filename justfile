@@ -34,9 +34,18 @@ fmt:
     ruff format .
     ruff check --fix .
 
-# Check the links of the documentation, which is plain Markdown
-docs:
-    python .ci/links.py
+# Build the documentation into site/; a link that leads nowhere or a page that nothing leads to is an error
+docs *ARGS:
+    NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet {{ARGS}}
+    @echo "Open site/index.html"
+
+# Show the documentation while you write it
+docs-serve:
+    NO_MKDOCS_2_WARNING=1 mkdocs serve
+
+# Write config/production.toml from the settings
+config:
+    python .ci/configuration_reference.py --toml > config/production.toml
 
 # Take the newest versions and write them into pyproject.toml, so that a fresh clone gets what was tested
 pin:

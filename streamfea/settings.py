@@ -63,8 +63,12 @@ class _Section(BaseModel):
 
 
 class _WithPassword(_Section):
-    password: SecretStr | None = None
-    password_file: Path | None = None
+    password: SecretStr | None = Field(
+        None, description="for when the url has none; better in a file or the environment", examples=["…"]
+    )
+    password_file: Path | None = Field(
+        None, description="a file that holds the password and nothing else", examples=["/run/secrets/password"]
+    )
 
     @model_validator(mode="after")
     def _read_password_file(self) -> Self:
@@ -83,11 +87,21 @@ class _WithPassword(_Section):
 class RedisSettings(_WithPassword):
     """`[redis]`: where the streams are."""
 
-    url: Annotated[str, BeforeValidator(check_redis_url)]
-    username: str | None = None
-    tls_ca_file: Path | None = None
-    tls_cert_file: Path | None = None
-    tls_key_file: Path | None = None
+    url: Annotated[str, BeforeValidator(check_redis_url)] = Field(
+        description="redis:// plain, rediss:// TLS, unix:///path/of.sock, or embedded:DIR for a server that streamfea "
+        "runs itself",
+        examples=["redis://redis.example:6379/0"],
+    )
+    username: str | None = Field(None, description="for when the url has none", examples=["streamfea"])
+    tls_ca_file: Path | None = Field(
+        None, description="whom to trust, if not the system's authorities", examples=["/etc/ssl/redis-ca.pem"]
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="how to show who we are, where the server asks", examples=["/etc/ssl/streamfea.pem"]
+    )
+    tls_key_file: Path | None = Field(
+        None, description="the key of that certificate", examples=["/etc/ssl/streamfea.key"]
+    )
 
     @field_validator("tls_ca_file", "tls_cert_file", "tls_key_file")
     @classmethod
@@ -105,60 +119,92 @@ class RedisSettings(_WithPassword):
 
 
 class DatabaseSettings(_WithPassword):
-    """`[database]`: where the rows go. `connect_args` are libpq's connection parameters."""
+    """`[database]`: where the rows go."""
 
-    url: Annotated[str, BeforeValidator(check_database_url)]
-    connect_args: dict[str, str | int] = {}
+    url: Annotated[str, BeforeValidator(check_database_url)] = Field(
+        description="postgresql+psycopg://, or embedded:DIR for a server that streamfea runs itself",
+        examples=["postgresql+psycopg://streamfea@postgresql.example/streamfea"],
+    )
+    connect_args: dict[str, str | int] = Field(
+        {}, description="libpq's connection parameters", examples=[{"sslmode": "verify-full"}]
+    )
 
 
 class LogSettings(_Section):
-    """`[log]`: what is logged, and how; `records` logs every record whole."""
+    """`[log]`: what is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["console", "json"] = "console"
-    records: bool = False
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is less grave is not logged")
+    format: Literal["console", "json"] = Field("console", description="for people, or one JSON object a line")
+    records: bool = Field(False, description="log every record whole; it may hold what nobody else should read")
 
 
 class ConsumerSettings(_Section):
-    """`[consumer]`: the defaults of every queue.
+    """`[consumer]`: the defaults of every queue; each key can be overridden in `[queues.NAME]`."""
 
-    `guarantee`: `at-least-once`, where a crash between COMMIT and XACK has a record done again, or `exactly-once`,
-    where a ledger in the database, written in the same transaction, has its effects there once. `bulk` writes new rows
-    by COPY instead of INSERT where that makes no difference but to speed.
-
-    `retention` says what becomes of entries that every group of the stream has acknowledged: `acked` removes them,
-    `keep` does not, `7d` once they are older than that, `maxlen:N` while the stream is longer than N.
-    """
-
-    group: Annotated[str, Field(min_length=1)] = "streamfea"
-    workers: Count = 1
-    batch_size: Count = 500
-    commit_interval: PositiveDuration = timedelta(seconds=1)
-    block: PositiveDuration = timedelta(seconds=5)
-    claim_idle: PositiveDuration = timedelta(seconds=60)
-    max_deliveries: Count = 5
-    backoff: PositiveDuration = timedelta(seconds=1)
-    timeout: PositiveDuration = timedelta(minutes=10)
-    guarantee: Literal["at-least-once", "exactly-once"] = "at-least-once"
-    bulk: bool = True
-    retention: Retained = ACKED
-    shutdown_timeout: PositiveDuration = timedelta(seconds=30)
+    group: Annotated[str, Field(min_length=1)] = Field(
+        "streamfea", description="the consumer group; all who share it share the records"
+    )
+    workers: Count = Field(1, description="processes for a queue; one serves some thousand records a second")
+    batch_size: Count = Field(500, description="records in a transaction at most")
+    commit_interval: PositiveDuration = Field(
+        timedelta(seconds=1), description="a transaction takes no new record after that"
+    )
+    block: PositiveDuration = Field(timedelta(seconds=5), description="how long one read waits for new entries")
+    claim_idle: PositiveDuration = Field(
+        timedelta(seconds=60),
+        description="what nobody has touched for so long is taken over; workers renew what they hold",
+    )
+    max_deliveries: Count = Field(5, description="tries before a record is a dead letter")
+    backoff: PositiveDuration = Field(
+        timedelta(seconds=1), description="the wait before the second try, doubled for each one after it"
+    )
+    timeout: PositiveDuration = Field(
+        timedelta(minutes=10),
+        description="a record that runs longer costs its worker's life, and in the end is a dead letter",
+    )
+    guarantee: Literal["at-least-once", "exactly-once"] = Field(
+        "at-least-once",
+        description="with at-least-once, a crash between COMMIT and XACK has a record done again; with exactly-once, a "
+        "ledger in the database, written with the rows, has its effects there once",
+    )
+    bulk: bool = Field(
+        True, description="new rows by COPY instead of INSERT where only the speed differs; false: never"
+    )
+    retention: Retained = Field(
+        ACKED,
+        description="what becomes of entries that every group of the stream has acknowledged: removed (acked), kept "
+        "(keep), removed when older (7d) or while the stream is longer (maxlen:1000000)",
+    )
+    shutdown_timeout: PositiveDuration = Field(
+        timedelta(seconds=30), description="how long workers may take to finish after SIGTERM"
+    )
 
 
 class Queue(ConsumerSettings):
-    """`[queues.NAME]`: a stream, the group that reads it, and the handler that its records go to.
-
-    `field` is the field of an entry that holds the record; with `*` the record is a JSON object of all fields.
-    `legacy_list` is a list that producers still push to, `legacy_errors` one that holds records which failed in the
-    system before this one: both are moved to the stream, each element as a record in `field`.
-    """
+    """`[queues.NAME]`: a stream, the group that reads it, and the handler that its records go to."""
 
     name: Annotated[str, Field(pattern=r"^\S+$")]
-    handler: Annotated[str, Field(min_length=1)]
-    stream: Annotated[str, Field(min_length=1)]
-    field: Annotated[str, Field(min_length=1)] = "record"
-    legacy_list: Annotated[str, Field(min_length=1)] | None = None
-    legacy_errors: Annotated[str, Field(min_length=1)] | None = None
+    handler: Annotated[str, Field(min_length=1)] = Field(
+        description="the module with process() and the models; the current folder is looked in first",
+        examples=["handlers_example.flights"],
+    )
+    stream: Annotated[str, Field(min_length=1)] = Field(
+        description="the stream's key, if not the queue's name, or with a legacy_list {LIST}:stream",
+        examples=["flights"],
+    )
+    field: Annotated[str, Field(min_length=1)] = Field(
+        "record", description='the entry\'s field that holds the record; "*" makes a JSON object of all fields'
+    )
+    legacy_list: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="a list that producers still LPUSH to; its elements are moved to the stream",
+        examples=["flights"],
+    )
+    legacy_errors: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="a list of records that failed in the system before; moved as well",
+        examples=["errors-flights"],
+    )
 
     @property
     def legacy_lists(self) -> tuple[str, ...]:
