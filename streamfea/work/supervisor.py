@@ -169,7 +169,7 @@ class Supervisor:
 
     def _kill_overdue(self) -> None:
         for slot in self._slots:
-            if slot.process is None or slot.watch is None or slot.process.pid is None:
+            if slot.process is None or slot.watch is None or slot.process.pid is None or slot.timed_out:
                 continue
             if slot.watch.seconds() <= slot.queue.timeout.total_seconds():
                 continue
