@@ -32,7 +32,7 @@ _fork = multiprocessing.get_context("fork")
 _CANNOT_WORK = 2  # the exit code of a worker whose configuration cannot work
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
-_LIVED_LONG_SECONDS = 60.0
+_LIVED_LONG_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 1.0
 
 
@@ -236,12 +236,13 @@ class _Slot:
         if time.monotonic() - self.started_at > _LIVED_LONG_SECONDS:
             self._delay = _FIRST_DELAY_SECONDS
             self.predecessors.clear()
-        reason = "timeout" if self.timed_out else "crashed"
         how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
         self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
         self.timed_out = False
-        delay = _FIRST_DELAY_SECONDS if reason == "timeout" else self._delay
-        self._delay = min(2 * self._delay, _LONGEST_DELAY_SECONDS)
+        # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.
+        if self.watch is not None and self.watch.seconds() > 0:
+            self._delay = _FIRST_DELAY_SECONDS
+        delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECONDS)
         self.start_at = time.monotonic() + delay
         return delay
 

@@ -92,6 +92,7 @@ def run(
         _prepare(servers, configs.direct)
         with _world(folder, servers, configs, history, random, kills=kills, sabotage=sabotage) as fleet_faults:
             chosen = {name: fleet_faults.by_name[name] for name in faults or fleet_faults.by_name}
+            _wait_for_recovery(servers, history, "the start")
             while time.monotonic() - started < seconds:
                 name = random.choice(list(chosen))
                 time.sleep(random.uniform(0, 0.5))
@@ -183,7 +184,7 @@ def _wait_for_recovery(servers: Servers, history: History, name: str) -> None:
 
 
 def _first_good(history: History, at_ms: float) -> int | None:
-    for number, confirmed_ms in reversed(list(history.confirmed.items())[-1000:]):
+    for number, confirmed_ms in reversed(history.confirmed.copy().items()):
         if confirmed_ms < at_ms:
             break
         if history.kinds[number].do == "add" and number not in history.pushed:

@@ -39,26 +39,26 @@ KINDS = {
     kind.do: kind
     for kind in (
         Kind("add", 90_000),
-        Kind("commit", 1_000),  # ends its own transaction
-        Kind("roll-back", 500),  # so does this, after it has added something that must not be there
-        Kind("flaky", 500),  # asks for another try, once
-        Kind("cross", 1_000),  # two in opposite orders are a deadlock
+        Kind("commit", 500),  # ends its own transaction
+        Kind("roll-back", 200),  # so does this, after it has added something that must not be there
+        Kind("flaky", 300),  # asks for another try, once
+        Kind("cross", 600),  # two in opposite orders are a deadlock
         Kind("slow", 15),  # sleeps longer than claim_idle
         Kind("slow-in-c", 10),  # the same with the interpreter's lock held
-        _poison("fail", 1_000, "failed"),
-        _poison("violate", 1_000, "failed"),
-        _poison("violate-late", 500, "failed"),
-        _poison("swallow", 500, "failed"),
-        _poison("garbage", 500, "failed"),
-        _poison("retry", 500, "failed"),
-        _poison("reject", 500, "rejected"),
-        _poison("no-field", 500, "no-record"),
+        _poison("fail", 500, "failed"),
+        _poison("violate", 400, "failed"),
+        _poison("violate-late", 200, "failed"),
+        _poison("swallow", 200, "failed"),
+        _poison("garbage", 200, "failed"),
+        _poison("retry", 200, "failed"),
+        _poison("reject", 200, "rejected"),
+        _poison("no-field", 200, "no-record"),
         # One that never returns may be killed by something else while it does.
-        _poison("exit", 8, "crashed"),
-        _poison("segfault", 8, "crashed"),
-        _poison("oom", 8, "crashed"),
-        _poison("hang", 4, "timeout", "crashed"),
-        _poison("hang-in-c", 4, "timeout", "crashed"),
+        _poison("exit", 6, "crashed"),
+        _poison("segfault", 6, "crashed"),
+        _poison("oom", 6, "crashed"),
+        _poison("hang", 3, "timeout", "crashed"),
+        _poison("hang-in-c", 3, "timeout", "crashed"),
     )
 }
 

@@ -33,7 +33,7 @@ def _faults(result: Result) -> Table:
     table.add_column("fault")
     for column in ("times", "recovery, median s", "worst s"):
         table.add_column(column, justify="right")
-    for name, times in sorted(result.history.injected.items()):
+    for name, times in sorted((result.history.injected | {"the start": 1}).items()):
         took = result.history.recovered.get(name)
         table.add_row(name, str(times), f"{median(took):.2f}" if took else "-", f"{max(took):.2f}" if took else "-")
     return table
