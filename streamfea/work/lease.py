@@ -7,6 +7,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from streamfea.streams.group import Group
+from streamfea.work.runner import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -14,12 +15,14 @@ log = structlog.get_logger(__name__)
 class Lease:
     """A thread beside the worker's loop that renews the entries it holds, three times in every `claim_idle`.
 
-    A worker that is slow but alive thus keeps its entries. One whose process is stopped, or that holds the
-    interpreter's lock for longer, does not, and must not: nobody could tell it from a dead one.
+    A worker that is slow but alive thus keeps its entries. One whose process is stopped does not, and must not: nobody
+    could tell it from a dead one. For one whose handler holds the interpreter's lock, `streamfea.work.standin` renews:
+    `watch` is told each time that this thread runs.
     """
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, watch: Watch) -> None:
         self._group = group
+        self._watch = watch
         self._every = group.queue.claim_idle.total_seconds() / 3
         self._held: set[str] = set()
         self._lock = threading.Lock()
@@ -28,6 +31,7 @@ class Lease:
 
     def start(self) -> None:
         """Start renewing."""
+        self._watch.beat()
         self._thread.start()
 
     def end(self) -> None:
@@ -48,6 +52,7 @@ class Lease:
 
     def _run(self) -> None:
         while not self._ended.wait(self._every):
+            self._watch.beat()
             # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a
             # retry.
             with self._lock:

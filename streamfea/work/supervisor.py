@@ -20,6 +20,7 @@ import structlog
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.settings import Queue, Settings
 from streamfea.work.child import SharedWatch, preflight_main, run_in_child, shim_main, worker_main
+from streamfea.work.standin import blocked_after, runs, stand_in_main
 from streamfea.work.stopping import StopSignal
 from streamfea.work.worker import Predecessor
 
@@ -77,6 +78,7 @@ class Supervisor:
                 self._wait()
                 self._reap()
                 self._kill_overdue()
+                self._stand_in_for_the_blocked()
         finally:
             killed = self._end()
         if killed:
@@ -87,13 +89,7 @@ class Supervisor:
 
     def _preflight(self, create_tables: bool) -> None:
         """Let a process that is thrown away find out whether this can work, before any worker tries."""
-        receiver, sender = _fork.Pipe(duplex=False)
-        arguments = (self._settings, self._queues, create_tables)
-        process = _fork.Process(
-            target=run_in_child, args=(preflight_main, arguments, sender, self._liveness), name="preflight"
-        )
-        process.start()
-        sender.close()
+        process, words = self._fork(preflight_main, (self._settings, self._queues, create_tables), "preflight")
         while process.is_alive():
             wait([process.sentinel, self._stop.fileno()])
             if self._stop.is_set():
@@ -102,9 +98,7 @@ class Supervisor:
                 process.kill()
             process.join(_LOOK_EVERY_SECONDS)
         if process.exitcode and not self._stop.is_set():
-            raise ConfigurationError(
-                _last_words(receiver) or f"the start-up check died with exit code {process.exitcode}"
-            )
+            raise ConfigurationError(_last_words(words) or f"the start-up check died with exit code {process.exitcode}")
 
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
@@ -115,15 +109,17 @@ class Supervisor:
     def _start(self, slot: "_Slot") -> None:
         # A name is never used twice, so that what is pending for it is known to be nobody's work any more once it died.
         slot.consumer = f"{self._name}-{os.getpid()}-{slot.number}-{secrets.token_hex(2)}"
-        receiver, sender = _fork.Pipe(duplex=False)
         main, arguments = self._job(slot)
-        slot.process = _fork.Process(
-            target=run_in_child, args=(main, arguments, sender, self._liveness), name=slot.consumer
-        )
-        slot.process.start()
-        sender.close()
-        slot.words = receiver
+        slot.process, slot.words = self._fork(main, arguments, slot.consumer)
         slot.started_at = time.monotonic()
+
+    def _fork(self, main: Callable[..., None], arguments: tuple[Any, ...], name: str) -> tuple[ForkProcess, Connection]:
+        """Start a process that runs `main`; return it and where its last words will come from."""
+        receiver, sender = _fork.Pipe(duplex=False)
+        process = _fork.Process(target=run_in_child, args=(main, arguments, sender, self._liveness), name=name)
+        process.start()
+        sender.close()
+        return process, receiver
 
     def _job(self, slot: "_Slot") -> tuple[Callable[..., None], tuple[Any, ...]]:
         """Return what the process in `slot` is to run."""
@@ -137,7 +133,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait until a process ends, a signal comes, or it is time to look after something."""
-        pause = _LOOK_EVERY_SECONDS
+        pause = min(_LOOK_EVERY_SECONDS, min(blocked_after(queue) for queue in self._queues) / 2)
         for slot in self._slots:
             if slot.process is None and not slot.finished:
                 pause = min(pause, max(0.0, slot.start_at - time.monotonic()))
@@ -186,9 +182,20 @@ class Supervisor:
             slot.timed_out = True
             slot.process.kill()
 
+    def _stand_in_for_the_blocked(self) -> None:
+        """Have the leases of workers renewed whose handlers keep their own threads from doing it."""
+        for slot in self._slots:
+            if slot.process is None or slot.process.pid is None or slot.watch is None:
+                continue
+            if slot.stand_in is not None and slot.stand_in.is_alive():
+                continue
+            if slot.watch.is_blocked(blocked_after(slot.queue)) and runs(slot.process.pid):
+                arguments = (self._settings, slot.queue, slot.consumer, slot.process.pid, slot.watch)
+                slot.stand_in, _ = self._fork(stand_in_main, arguments, f"{slot.consumer}-stand-in")
+
     def _end(self) -> int:
         """Stop all workers by one shared deadline; return how many had to be killed."""
-        processes = [slot.process for slot in self._slots if slot.process is not None]
+        processes = [one for slot in self._slots for one in (slot.process, slot.stand_in) if one is not None]
         for process in processes:
             process.terminate()
         longest = max((queue.shutdown_timeout.total_seconds() for queue in self._queues), default=0.0)
@@ -218,6 +225,7 @@ class _Slot:
         self.number = 0
         self.consumer = ""
         self.process: ForkProcess | None = None
+        self.stand_in: ForkProcess | None = None
         self.words: Connection | None = None
         self.watch: SharedWatch | None = None
         self.predecessors: list[Predecessor] = []

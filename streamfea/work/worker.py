@@ -76,7 +76,7 @@ class Worker:
         self._predecessors = predecessors
         self._redis = Patience("Redis", is_outage, stop)
         self._settlement = Settlement(group)
-        self._lease = Lease(group)
+        self._lease = Lease(group, watch or Watch())
         self._holding: dict[str, Claimed] = {}
         self._pace = Pace(queue.commit_interval, queue.batch_size)
         self._look_for_due_at = 0.0
