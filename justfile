@@ -21,6 +21,10 @@ test *ARGS:
 soak SECONDS="120":
     STREAMFEA_TEST_SECONDS={{SECONDS}} pytest tests/faults --timeout 3600 -x
 
+# Break everything at once, for SECONDS with each guarantee, and hold what became of every record against what is promised
+faults SECONDS="60" *ARGS:
+    python -m tests.machine {{SECONDS}} {{ARGS}}
+
 # The main job on embedded servers and real data
 demo *ARGS:
     streamfea demo {{ARGS}}

@@ -51,6 +51,11 @@ def group_is_gone(error: ResponseError) -> bool:
     return _code(error).startswith(_GONE)
 
 
+def was_unblocked(error: ResponseError) -> bool:
+    """Tell whether the server has ended a blocking command by itself: looking again tells why."""
+    return _code(error).startswith("UNBLOCKED")
+
+
 def must_stop(error: BaseException) -> bool:
     """Tell whether only the operator can help: no permission, or the key holds something that is no stream."""
     if not isinstance(error, RedisError):

@@ -171,6 +171,14 @@ class Group:
         arguments = [self.queue.group, self.consumer, *entry_ids]
         return int(self._run_unless_gone("renew", [self._stream], arguments))
 
+    def working_on(self, count: int) -> list[str]:
+        """Return the ids of up to `count` entries that are pending for this consumer and do not wait for a retry."""
+        pending = self._client.xpending_range(self._stream, self.queue.group, "-", "+", count, self.consumer)
+        ids = [one["message_id"].decode() for one in pending]
+        errors = self._client.hmget(self._errors, ids) if ids else []
+        last_errors = [LastError.from_json(error or "") for error in errors]
+        return [one for one, error in zip(ids, last_errors, strict=True) if error is None or error.alone]
+
     def unseen(self, held: Container[str], count: int) -> list[Claimed]:
         """Return up to `count` entries that the server delivered to this consumer in replies that never arrived.
 

@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from streamfea.settings import Queue
+from streamfea.streams.faults import was_unblocked
 from streamfea.streams.scripts import Scripts
 
 __all__ = ["LegacyLists", "legacy_backlog"]
@@ -50,10 +52,14 @@ class LegacyLists:
         """Return as soon as the list that producers push to has an element, at the latest after `timeout`.
 
         Moving the last element to where it is changes nothing, and is the only command that waits for an element
-        without taking it.
+        without taking it. Returns early when the server has become a replica: the next move meets the reason.
         """
         [key, *_] = self._queue.legacy_lists
-        self._client.blmove(key, key, timeout.total_seconds(), "RIGHT", "RIGHT")
+        try:
+            self._client.blmove(key, key, timeout.total_seconds(), "RIGHT", "RIGHT")
+        except ResponseError as error:
+            if not was_unblocked(error):
+                raise
 
 
 def legacy_backlog(client: Redis, queue: Queue) -> int | None:

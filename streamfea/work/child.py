@@ -38,6 +38,7 @@ class SharedWatch(Watch):
 
     def __init__(self) -> None:
         self._since = RawValue("d", 0.0)
+        self._beat_at = RawValue("d", 0.0)
         self._entry_id = RawArray("c", _LONGEST_ENTRY_ID)
 
     def started(self, entry: Entry) -> None:
@@ -48,6 +49,15 @@ class SharedWatch(Watch):
     def ended(self) -> None:
         """No record runs."""
         self._since.value = 0.0
+
+    def beat(self) -> None:
+        """Note that a thread beside the record's runs."""
+        self._beat_at.value = time.monotonic()
+
+    def is_blocked(self, for_seconds: float) -> bool:
+        """Tell whether a record runs, and no other thread of its process has for so long."""
+        beat_at = float(self._beat_at.value)
+        return self.seconds() > 0 and beat_at > 0 and time.monotonic() - beat_at > for_seconds
 
     def seconds(self) -> float:
         """Return for how long the record has been running; 0 when none does."""

@@ -7,23 +7,29 @@ from collections.abc import Iterable
 import structlog
 from redis.exceptions import RedisError
 
+from streamfea.settings import Queue
 from streamfea.streams.group import Group
 from streamfea.streams.presence import Presence
+from streamfea.work.runner import Watch
+
+__all__ = ["Lease", "renew_every"]
 
 log = structlog.get_logger(__name__)
 
 
 class Lease:
-    """A thread beside the worker's loop that renews its name, and the entries it holds three times in `claim_idle`.
+    """A thread beside the worker's loop that renews its name and the entries it holds.
 
-    A worker that is slow but alive thus keeps its entries. One whose process is stopped, or that holds the
-    interpreter's lock for longer, does not, and must not: nobody could tell it from a dead one.
+    A worker that is slow but alive thus keeps its entries. One whose process is stopped does not, and must not: nobody
+    could tell it from a dead one. For one whose handler holds the interpreter's lock, `streamfea.work.standin` renews:
+    `watch` is told each time that this thread runs.
     """
 
-    def __init__(self, group: Group, presence: Presence) -> None:
+    def __init__(self, group: Group, presence: Presence, watch: Watch) -> None:
         self._group = group
         self._presence = presence
-        self._every = min(group.queue.claim_idle.total_seconds() / 3, Presence.RENEW_EVERY_SECONDS)
+        self._watch = watch
+        self._every = renew_every(group.queue)
         self._held: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -31,6 +37,7 @@ class Lease:
 
     def start(self) -> None:
         """Start renewing."""
+        self._watch.beat()
         self._thread.start()
 
     def end(self) -> None:
@@ -51,6 +58,7 @@ class Lease:
 
     def _run(self) -> None:
         while not self._ended.wait(self._every):
+            self._watch.beat()
             # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a
             # retry.
             with self._lock:
@@ -73,3 +81,8 @@ class Lease:
                 "others have claimed entries that this worker was too slow to keep",
                 entries=len(self._held) - renewed,
             )
+
+
+def renew_every(queue: Queue) -> float:
+    """Return how many seconds lie between two renewals of what a worker holds, and of its name."""
+    return min(queue.claim_idle.total_seconds() / 3, Presence.RENEW_EVERY_SECONDS)

@@ -43,13 +43,16 @@ class WholeBatch:
 
 
 class Watch:
-    """Told when a record starts and ends; the supervisor's time-out hangs on it."""
+    """Told when a record starts and ends, and that the threads of the process run; the supervisor looks at it."""
 
     def started(self, entry: Entry) -> None:
         """`entry`'s record is about to run."""
 
     def ended(self) -> None:
         """No record runs."""
+
+    def beat(self) -> None:
+        """Note that a thread beside the record's runs: its handler does not hold the interpreter's lock."""
 
 
 class Runner:

@@ -26,6 +26,7 @@ from streamfea.work.child import (
     shim_main,
     worker_main,
 )
+from streamfea.work.standin import blocked_after, runs, stand_in_main
 from streamfea.work.stopping import StopSignal
 from streamfea.work.worker import Predecessor
 
@@ -38,7 +39,7 @@ _fork = multiprocessing.get_context("fork")
 _CANNOT_WORK = 2  # the exit code of a worker whose configuration cannot work
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
-_LIVED_LONG_SECONDS = 60.0
+_LIVED_LONG_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 1.0
 
 
@@ -82,6 +83,7 @@ class Supervisor:
                 self._wait()
                 self._reap()
                 self._kill_overdue()
+                self._stand_in_for_the_blocked()
         finally:
             killed = self._end()
         if killed:
@@ -92,9 +94,7 @@ class Supervisor:
 
     def _preflight(self, create_tables: bool) -> None:
         """Let a process that is thrown away find out whether this can work, before any worker tries."""
-        receiver, sender = _fork.Pipe(duplex=False)
-        arguments = (self._settings, self._queues, create_tables)
-        process = self._fork("preflight", preflight_main, arguments, sender)
+        process, words = self._fork(preflight_main, (self._settings, self._queues, create_tables), "preflight")
         while process.is_alive():
             wait([process.sentinel, self._stop.fileno()])
             if self._stop.is_set():
@@ -103,20 +103,7 @@ class Supervisor:
                 process.kill()
             process.join(_LOOK_EVERY_SECONDS)
         if process.exitcode and not self._stop.is_set():
-            raise ConfigurationError(
-                _last_words(receiver) or f"the start-up check died with exit code {process.exitcode}"
-            )
-
-    def _fork(self, name: str, main: Callable[..., None], arguments: Sequence[Any], words: Connection) -> ForkProcess:
-        """Start a process that runs `main`; its last words come through `words`."""
-        process = _fork.Process(target=run_in_child, args=(main, arguments, words, self._liveness), name=name)
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        words.close()
-        return process
+            raise ConfigurationError(_last_words(words) or f"the start-up check died with exit code {process.exitcode}")
 
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
@@ -126,11 +113,21 @@ class Supervisor:
 
     def _start(self, slot: "_Slot") -> None:
         slot.consumer = consumer_name(self._name, slot.number)
-        receiver, sender = _fork.Pipe(duplex=False)
         main, arguments = self._job(slot)
-        slot.process = self._fork(slot.consumer, main, arguments, sender)
-        slot.words = receiver
+        slot.process, slot.words = self._fork(main, arguments, slot.consumer)
         slot.started_at = time.monotonic()
+
+    def _fork(self, main: Callable[..., None], arguments: tuple[Any, ...], name: str) -> tuple[ForkProcess, Connection]:
+        """Start a process that runs `main`; return it and where its last words will come from."""
+        receiver, sender = _fork.Pipe(duplex=False)
+        process = _fork.Process(target=run_in_child, args=(main, arguments, sender, self._liveness), name=name)
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        sender.close()
+        return process, receiver
 
     def _job(self, slot: "_Slot") -> tuple[Callable[..., None], tuple[Any, ...]]:
         """Return what the process in `slot` is to run."""
@@ -144,7 +141,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait until a process ends, a signal comes, or it is time to look after something."""
-        pause = _LOOK_EVERY_SECONDS
+        pause = min(_LOOK_EVERY_SECONDS, min(blocked_after(queue) for queue in self._queues) / 2)
         for slot in self._slots:
             if slot.process is None and not slot.finished:
                 pause = min(pause, max(0.0, slot.start_at - time.monotonic()))
@@ -176,7 +173,7 @@ class Supervisor:
 
     def _kill_overdue(self) -> None:
         for slot in self._slots:
-            if slot.process is None or slot.watch is None or slot.process.pid is None:
+            if slot.process is None or slot.watch is None or slot.process.pid is None or slot.timed_out:
                 continue
             if slot.watch.seconds() <= slot.queue.timeout.total_seconds():
                 continue
@@ -193,9 +190,20 @@ class Supervisor:
             slot.timed_out = True
             slot.process.kill()
 
+    def _stand_in_for_the_blocked(self) -> None:
+        """Have the leases of workers renewed whose handlers keep their own threads from doing it."""
+        for slot in self._slots:
+            if slot.process is None or slot.process.pid is None or slot.watch is None:
+                continue
+            if slot.stand_in is not None and slot.stand_in.is_alive():
+                continue
+            if slot.watch.is_blocked(blocked_after(slot.queue)) and runs(slot.process.pid):
+                arguments = (self._settings, slot.queue, slot.consumer, self._holder, slot.process.pid, slot.watch)
+                slot.stand_in, _ = self._fork(stand_in_main, arguments, f"{slot.consumer}-stand-in")
+
     def _end(self) -> int:
         """Stop all workers by one shared deadline; return how many had to be killed."""
-        processes = [slot.process for slot in self._slots if slot.process is not None]
+        processes = [one for slot in self._slots for one in (slot.process, slot.stand_in) if one is not None]
         for process in processes:
             process.terminate()
         longest = max((queue.shutdown_timeout.total_seconds() for queue in self._queues), default=0.0)
@@ -225,6 +233,7 @@ class _Slot:
         self.is_shim = is_shim
         self.consumer = ""
         self.process: ForkProcess | None = None
+        self.stand_in: ForkProcess | None = None
         self.words: Connection | None = None
         self.watch: SharedWatch | None = None
         self.predecessors: list[Predecessor] = []
@@ -243,12 +252,13 @@ class _Slot:
         if time.monotonic() - self.started_at > _LIVED_LONG_SECONDS:
             self._delay = _FIRST_DELAY_SECONDS
             self.predecessors.clear()
-        reason = "timeout" if self.timed_out else "crashed"
         how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
         self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
         self.timed_out = False
-        delay = _FIRST_DELAY_SECONDS if reason == "timeout" else self._delay
-        self._delay = min(2 * self._delay, _LONGEST_DELAY_SECONDS)
+        # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.
+        if self.watch is not None and self.watch.seconds() > 0:
+            self._delay = _FIRST_DELAY_SECONDS
+        delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECONDS)
         self.start_at = time.monotonic() + delay
         return delay
 

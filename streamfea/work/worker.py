@@ -80,7 +80,7 @@ class Worker:
         self._redis = Patience("Redis", is_outage, stop)
         self._settlement = Settlement(group)
         self._presence = presence
-        self._lease = Lease(group, presence)
+        self._lease = Lease(group, presence, watch or Watch())
         self._holding: dict[str, Claimed] = {}
         self._pace = Pace(queue.commit_interval, queue.batch_size)
         self._look_for_due_at = 0.0

@@ -83,6 +83,21 @@ def test_shims_killed_anywhere_lose_and_double_nothing(tmp_path: Path, own_valke
     assert kills >= 4
 
 
+def test_a_server_that_becomes_a_replica_is_waited_for(tmp_path: Path, own_valkey: Path) -> None:
+    url = ensure_valkey(own_valkey)
+    project = Project(tmp_path, url, "postgresql+psycopg://nobody@127.0.0.1:1/nowhere", "{old}:stream")
+    project.configure(legacy_list="old")
+    with Redis.from_url(url, protocol=2) as client, project.consuming(command="shim") as shim:
+        blocked: Any = client.info
+        wait_until(lambda: blocked("clients")["blocked_clients"] == 1, "the shim waits for an element")
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        wait_until(lambda: "waiting for Redis" in shim.log(), "it is noticed")
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        client.lpush("old", 1)
+        wait_until(lambda: on_stream(client, project.stream) == [1], "work goes on")
+        assert shim.terminate(5) == 0
+
+
 def test_a_restart_of_redis_is_survived_with_one_line_and_nothing_lost(tmp_path: Path, own_valkey: Path) -> None:
     url = ensure_valkey(own_valkey)
     project = Project(tmp_path, url, "postgresql+psycopg://nobody@127.0.0.1:1/nowhere", "{old}:stream")

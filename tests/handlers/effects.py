@@ -1,0 +1,137 @@
+"""The handler of the fault machine: leaves a row for every record that it was told to be good."""
+
+import ctypes
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Column, ForeignKey, Integer, Table, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamfea import Reject, Retry
+from streamfea.database.session import DbSession
+from streamfea.model import Base
+
+LONGER_THAN_CLAIM_IDLE_SECONDS = 3.0
+
+
+class Effect(Base):
+    __tablename__ = "effect"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(index=True)
+    do: Mapped[str]
+    stream: Mapped[str]
+    entry: Mapped[str]
+
+
+class Account(Base):
+    """Both accounts get one for each record that crosses them."""
+
+    __tablename__ = "account"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    total: Mapped[int]
+
+
+late = Table(
+    "late",
+    Base.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", ForeignKey("account.name", deferrable=True, initially="DEFERRED"), nullable=False),
+)
+
+
+def process(dbsession: DbSession, record: bytes) -> None:
+    wanted = json.loads(record)
+    entry = dbsession.entry
+    effect = Effect(number=wanted["n"], do=wanted["do"], stream=entry.stream, entry=entry.id)
+    DEEDS[wanted["do"]](dbsession, effect, wanted)
+    dbsession.add(effect)
+
+
+Deed = Callable[[DbSession, Effect, dict[str, Any]], object]
+
+
+def commit(dbsession: DbSession, effect: Effect, _: dict[str, Any]) -> None:
+    dbsession.add(effect)
+    dbsession.commit()
+
+
+def roll_back(dbsession: DbSession, effect: Effect, _: dict[str, Any]) -> None:
+    dbsession.add(Effect(number=-1, do=effect.do, stream="", entry=""))
+    dbsession.flush()
+    dbsession.rollback()
+
+
+def ask_once(dbsession: DbSession, *_: object) -> None:
+    if dbsession.entry.deliveries == 1:
+        raise Retry("asked for another try", delay="200ms")
+
+
+def cross(dbsession: DbSession, _: Effect, wanted: dict[str, Any]) -> None:
+    for name in wanted["order"]:
+        dbsession.execute(text("UPDATE account SET total = total + 1 WHERE name = :name"), {"name": name})
+        time.sleep(0.005)
+
+
+def fail(*_: object) -> None:
+    raise ValueError("asked to fail")
+
+
+def violate(_session: DbSession, effect: Effect, _: dict[str, Any]) -> None:
+    effect.number = None  # type: ignore[assignment]  # that is the violation
+
+
+def violate_late(dbsession: DbSession, *_: object) -> None:
+    dbsession.execute(late.insert(), {"account": "nobody's"})
+
+
+def swallow(dbsession: DbSession, *_: object) -> None:
+    """Go on after an SQL error as if nothing were."""
+    with suppress(SQLAlchemyError):
+        dbsession.execute(text("SELECT 1 / 0"))
+
+
+def ask_always(*_: object) -> None:
+    raise Retry("asked to wait", delay="200ms")
+
+
+def reject(*_: object) -> None:
+    raise Reject("asked to reject")
+
+
+def sleep_in_c(seconds: float) -> None:
+    """Sleep with the interpreter's lock held, so that no other thread of the process can run."""
+    ctypes.PyDLL(None).sleep(int(seconds))
+
+
+def kill_with(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+DEEDS: dict[str, Deed] = {
+    "add": lambda *_: None,
+    "commit": commit,
+    "roll-back": roll_back,
+    "flaky": ask_once,
+    "cross": cross,
+    "slow": lambda *_: time.sleep(LONGER_THAN_CLAIM_IDLE_SECONDS),
+    "slow-in-c": lambda *_: sleep_in_c(LONGER_THAN_CLAIM_IDLE_SECONDS),
+    "fail": fail,
+    "violate": violate,
+    "violate-late": violate_late,
+    "swallow": swallow,
+    "retry": ask_always,
+    "reject": reject,
+    "exit": lambda *_: os._exit(3),
+    "segfault": lambda *_: kill_with(signal.SIGSEGV),
+    "oom": lambda *_: kill_with(signal.SIGKILL),  # as the kernel does when there is no more memory
+    "hang": lambda *_: time.sleep(3600),
+    "hang-in-c": lambda *_: sleep_in_c(3600),
+}

@@ -1,0 +1,60 @@
+"""Who is slow keeps its entries, who is stopped loses them, and what the stopped one does later does no harm."""
+
+import json
+import signal
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+from sqlalchemy import NullPool, create_engine, text
+
+from tests.commands import Project
+from tests.integration.test_consume import add, nothing_is_left, times_delivered
+from tests.waiting import wait_until
+
+Rows = Callable[[], list[int]]
+
+
+def test_a_handler_that_blocks_in_c_counts_as_alive(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(claim_idle="600ms")
+    add(client, project, {"n": 0, "do": "slow in C", "seconds": 3}, {"n": 1})
+    with project.consuming("--workers", "2") as consumer:
+        wait_until(lambda: len(rows()) >= 2, "both are committed")
+        wait_until(lambda: nothing_is_left(client, project), "both are acknowledged")
+        assert consumer.terminate() == 0
+    assert rows() == [0, 1]
+    assert "renewing for a worker whose handler blocks" in consumer.log()
+
+
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_what_a_stopped_worker_holds_moves_on_and_what_it_does_later_is_not_doubled(
+    project: Project, client: Redis, rows: Rows, database_url: str, guarantee: str
+) -> None:
+    project.configure(claim_idle="600ms", guarantee=guarantee)
+    project.run("initdb")
+    add(client, project, {"n": 0, "do": "slow", "seconds": 2}, *({"n": number} for number in range(1, 5)))
+    with project.consuming() as stopped:
+        wait_until(lambda: times_delivered(client, project) == 1, "the batch is read")
+        wait_until(lambda: is_in_transaction(database_url), "its first record runs")
+        [worker] = stopped.workers()
+        worker.send_signal(signal.SIGSTOP)
+        with project.consuming() as other:
+            wait_until(lambda: sorted(rows()) == list(range(5)), "another worker did what the stopped one held")
+            wait_until(lambda: nothing_is_left(client, project), "all is acknowledged")
+            worker.send_signal(signal.SIGCONT)
+            wait_until(lambda: "others have claimed" in stopped.log(), "the stopped worker notices")
+            client.xadd(project.stream, {"record": json.dumps({"n": 5})})
+            wait_until(lambda: 5 in rows(), "work goes on")
+            assert other.terminate() == 0
+        assert stopped.terminate() == 0
+    if guarantee == "exactly-once":
+        assert sorted(rows()) == list(range(6))
+
+
+def is_in_transaction(database_url: str) -> bool:
+    """Whether a worker has a transaction open in which it does nothing: its handler sleeps."""
+    query = text(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'streamfea%' AND state = 'idle in transaction'"
+    )
+    with create_engine(database_url, poolclass=NullPool).connect() as connection:
+        return connection.execute(query).first() is not None
