@@ -35,7 +35,7 @@ def blocked_after(queue: Queue) -> float:
 def stand_in_main(
     stop: StopSignal, settings: Settings, queue: Queue, consumer: str, holder: Holder, pid: int, watch: SharedWatch
 ) -> None:
-    """Renew the name of `consumer`, the process `pid`, and what it holds, until it can itself, is stopped, or is gone."""
+    """Renew the name of `consumer`, the process `pid`, and what it holds, until it can, is stopped, or gone."""
     log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=watch.entry_id)
     client = open_redis(settings.redis)
     group = Group(client, queue, consumer)

@@ -221,7 +221,7 @@ def _look(servers: Servers, config: Path) -> Final:
     with servers.engine.connect() as connection:
         rows = connection.execute(text('SELECT number, "do", stream, entry FROM effect ORDER BY id'))
         final.effects = [Effect(*row) for row in rows]
-        final.totals = dict(connection.execute(text("SELECT name, total FROM account")).tuples().all())
+        final.totals = dict(connection.execute(text("SELECT name, total FROM account")).all())
     with servers.redis() as client:
         for queue in load_settings(config).queues.values():
             final.dead += dead_letters(client, queue)

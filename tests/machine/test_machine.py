@@ -31,8 +31,13 @@ def test_every_record_becomes_what_was_promised_whatever_fails(tmp_path: Path, g
     ],
 )
 def test_a_bug_put_in_on_purpose_is_found(tmp_path: Path, bug: str, found: str, faults: tuple[str, ...]) -> None:
-    result = run(tmp_path, 8, _SEED, "exactly-once", faults=faults, kills=False, sabotage=bug)
-    assert found in sorts(result), result.violations
+    for seconds in (8, 20, 60):  # a busy machine takes longer
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        result = run(folder, seconds, _SEED, "exactly-once", faults=faults, kills=False, sabotage=bug)
+        if found in sorts(result):
+            return
+    raise AssertionError(f"found {result.violations}, not {found}")
 
 
 def sorts(result: Result) -> set[str]:
