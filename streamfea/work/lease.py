@@ -25,6 +25,7 @@ class Lease:
         self._watch = watch
         self._every = group.queue.claim_idle.total_seconds() / 3
         self._held: set[str] = set()
+        self._lost: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -49,25 +50,28 @@ class Lease:
         """Renew these no more: they are settled, or given away."""
         with self._lock:
             self._held.difference_update(entry_ids)
+            self._lost.difference_update(entry_ids)
+
+    def renew(self) -> set[str]:
+        """Renew what is held; return the ids of what others have claimed meanwhile, which is not held any more.
+
+        Raises what redis-py raises when the server is away.
+        """
+        # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a retry.
+        with self._lock:
+            if self._held:
+                lost = self._group.renew(self._held)
+                self._held -= lost
+                self._lost |= lost
+                if lost:
+                    log.warning("others have claimed entries that this worker was too slow to keep", entries=len(lost))
+            return set(self._lost)
 
     def _run(self) -> None:
         while not self._ended.wait(self._every):
             self._watch.beat()
-            # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a
-            # retry.
-            with self._lock:
-                if self._held:
-                    self._renew()
-
-    def _renew(self) -> None:
-        try:
-            renewed = self._group.renew(self._held)
-        except RedisError as error:
-            # The loop meets the same error and waits for the server; until then nobody else can claim either.
-            log.debug("could not renew", reason=str(error))
-            return
-        if renewed < len(self._held):
-            log.warning(
-                "others have claimed entries that this worker was too slow to keep",
-                entries=len(self._held) - renewed,
-            )
+            try:
+                self.renew()
+            except RedisError as error:
+                # The loop meets the same error and waits for the server; until then nobody else can claim either.
+                log.debug("could not renew", reason=str(error))
