@@ -14,7 +14,6 @@ _EMBEDDED = "embedded:"
 # (milliseconds): a server that vanished without closing its connections is noticed within half a minute instead of
 # hours.
 _CONNECT_ARGS = {
-    "application_name": "streamfea",
     "connect_timeout": 10,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -23,8 +22,8 @@ _CONNECT_ARGS = {
 }
 
 
-def open_database(settings: DatabaseSettings) -> Engine:
-    """Return an engine for `settings`; no connection is opened yet.
+def open_database(settings: DatabaseSettings, name: str = "streamfea") -> Engine:
+    """Return an engine for `settings`, whose sessions are called `name`; no connection is opened yet.
 
     An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be.
     """
@@ -35,5 +34,5 @@ def open_database(settings: DatabaseSettings) -> Engine:
     url = make_url(address)
     if settings.password is not None:
         url = url.set(password=settings.password.get_secret_value())
-    arguments: dict[str, Any] = {**_CONNECT_ARGS, **settings.connect_args}
+    arguments: dict[str, Any] = {"application_name": name, **_CONNECT_ARGS, **settings.connect_args}
     return create_engine(url, connect_args=arguments, pool_size=1, max_overflow=4, hide_parameters=True)

@@ -1,6 +1,6 @@
 """One consumer's view of its group: read, acknowledge, claim, postpone, bury, hand over, leave."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,16 +22,22 @@ __all__ = ["Claimed", "Group"]
 
 log = structlog.get_logger(__name__)
 
-_START = "0-0"
+_START = "-"
+# Entries that one claim looks at, for each that it may take: XAUTOCLAIM's measure.
+_LOOK_AT = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An entry taken over from another consumer or from an earlier try, not counted as delivered yet."""
+    """An entry taken over from another consumer or from an earlier try, not counted as delivered yet.
+
+    `owner` is the consumer that had it before, where that is known.
+    """
 
     id: str
     deliveries: int
     last_error: LastError | None
+    owner: str = ""
 
 
 class Group:
@@ -100,7 +106,7 @@ class Group:
 
         Goes on where the last call stopped, so that a long list of entries that are not due is walked through once.
         """
-        arguments = [self.queue.group, self.consumer, self._claim_idle_ms, self._cursor, count]
+        arguments = [self.queue.group, self.consumer, self._claim_idle_ms, self._cursor, count, _LOOK_AT * count]
         try:
             cursor, claimed = self._scripts.run("claim", [self._stream, self._errors], arguments)
         except ResponseError as error:
@@ -161,15 +167,23 @@ class Group:
 
     def hand_over(self, held: Iterable[Claimed]) -> None:
         """Make entries available to the others at once, with the delivery counts and last errors as given."""
-        arguments: list[Any] = [self.queue.group, self.consumer, self._claim_idle_ms]
+        self._undeliver(held, self._claim_idle_ms)
+
+    def undeliver(self, claimed: Claimed) -> None:
+        """Take back that an entry was delivered alone, and keep it: it did not get to run."""
+        self._undeliver([claimed], 0)
+
+    def _undeliver(self, held: Iterable[Claimed], idle_ms: int) -> None:
+        arguments: list[Any] = [self.queue.group, self.consumer, idle_ms]
         for one in held:
             arguments += [one.id, one.deliveries, one.last_error.to_json() if one.last_error else ""]
         self._run_unless_gone("hand_over", [self._stream, self._errors], arguments)
 
-    def renew(self, entry_ids: Iterable[str]) -> int:
-        """Keep entries from being claimed by others; return how many are still ours."""
+    def renew(self, entry_ids: Collection[str]) -> set[str]:
+        """Keep entries from being claimed by others; return those that are not ours any more."""
         arguments = [self.queue.group, self.consumer, *entry_ids]
-        return int(self._run_unless_gone("renew", [self._stream], arguments))
+        lost = self._run_unless_gone("renew", [self._stream], arguments)
+        return {one.decode() for one in lost} if isinstance(lost, list) else set(entry_ids)
 
     def working_on(self, count: int) -> list[str]:
         """Return the ids of up to `count` entries that are pending for this consumer and do not wait for a retry."""
@@ -247,5 +261,5 @@ class Group:
 
 
 def _claimed(reply: Sequence[Any]) -> Claimed:
-    entry_id, deliveries, last_error = reply
-    return Claimed(entry_id.decode(), deliveries, LastError.from_json(last_error))
+    entry_id, deliveries, last_error, *owner = reply
+    return Claimed(entry_id.decode(), deliveries, LastError.from_json(last_error), *(one.decode() for one in owner))

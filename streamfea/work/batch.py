@@ -9,6 +9,7 @@ is run again: what came before a culprit is committed before it, what comes afte
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -34,7 +35,8 @@ class GroupCommit:
 
     `sessions` makes the sessions, `process` is given one and an entry; `whole_batch`, if there is one, is given all
     entries first. A transaction holds at most `batch_size` records and takes no new one after
-    `commit_interval_seconds`. With a `ledger`, no entry is done twice.
+    `commit_interval_seconds`. With a `ledger`, no entry is done twice. `ours` returns those of some entries that others
+    have not taken over meanwhile: only these are run again when PostgreSQL was away.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class GroupCommit:
         stop: StopSignal,
         watch: Watch | None = None,
         ledger: Ledger | None = None,
+        ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
     ) -> None:
         self._sessions = sessions
         self._first_mode = Mode.TOGETHER if whole_batch is None else Mode.WHOLE
@@ -63,13 +66,15 @@ class GroupCommit:
             ledger=ledger,
         )
         self._patience = Patience("PostgreSQL", lambda error: isinstance(error, WorldFaultError) and error.outage, stop)
+        self._ours = ours
         self._wanted_own = 0
 
     def run(self, entries: Sequence[Entry], *, alone: bool = False) -> Iterator[list[Outcome]]:
         """Yield the outcomes of each transaction as soon as it is committed, in the entries' order.
 
         Ends early, between transactions, when the worker is to stop: entries without an outcome were not started,
-        or undone. Raises `Interrupted` when that happens while PostgreSQL is away.
+        undone, or are not ours any more. Raises `Interrupted` when that happens while PostgreSQL is away. Entries that
+        run `alone` do not wait for it: `WorldFaultError` is raised.
         """
         parts = deque(_each_alone(entries) if alone else [Part(entries, self._first_mode)])
         while parts and not self._stop.is_set():
@@ -79,10 +84,22 @@ class GroupCommit:
             if part.mode is Mode.TOGETHER and self._wanted_own >= _OWN_TRANSACTIONS_IN_A_ROW:
                 parts.extendleft(reversed(_each_alone(part.entries)))
                 continue
-            attempt = self._patience.call(lambda part=part: self._attempt(part))  # type: ignore[misc]  # bound at once
+            attempt = self._attempt(part) if alone else self._attempt_until_done(part)
             parts.extendleft(reversed(attempt.remaining))
             if attempt.outcomes:
                 yield attempt.outcomes
+
+    def _attempt_until_done(self, part: Part) -> Attempt:
+        """Run a part, again and again while PostgreSQL is away."""
+        outages = self._patience.outages
+
+        def attempt() -> Attempt:
+            if self._patience.outages == outages:
+                return self._attempt(part)
+            entries = self._ours(part.entries)
+            return self._attempt(replace(part, entries=entries)) if entries else Attempt()
+
+        return self._patience.call(attempt)
 
     def _attempt(self, part: Part) -> Attempt:
         session = self._sessions()

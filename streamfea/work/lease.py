@@ -31,6 +31,7 @@ class Lease:
         self._watch = watch
         self._every = renew_every(group.queue)
         self._held: set[str] = set()
+        self._lost: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -55,32 +56,39 @@ class Lease:
         """Renew these no more: they are settled, or given away."""
         with self._lock:
             self._held.difference_update(entry_ids)
+            self._lost.difference_update(entry_ids)
+
+    def renew(self) -> set[str]:
+        """Renew what is held; return the ids of what others have claimed meanwhile, which is not held any more.
+
+        Raises what redis-py raises when the server is away.
+        """
+        # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a retry.
+        with self._lock:
+            if self._held:
+                lost = self._group.renew(self._held)
+                self._held -= lost
+                self._lost |= lost
+                if lost:
+                    log.warning("others have claimed entries that this worker was too slow to keep", entries=len(lost))
+            return set(self._lost)
 
     def _run(self) -> None:
         while not self._ended.wait(self._every):
             self._watch.beat()
-            # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a
-            # retry.
-            with self._lock:
-                self._renew()
+            try:
+                self.renew()
+                self._keep_name()
+            except RedisError as error:
+                # The loop meets the same error and waits for the server; until then nobody else can claim either.
+                log.debug("could not renew", reason=str(error))
 
-    def _renew(self) -> None:
-        try:
-            other = self._presence.renew()
-            renewed = self._group.renew(self._held) if self._held and other is None else len(self._held)
-        except RedisError as error:
-            # The loop meets the same error and waits for the server; until then nobody else can claim either.
-            log.debug("could not renew", reason=str(error))
-            return
+    def _keep_name(self) -> None:
+        other = self._presence.renew()
         if other is not None:
             # Whatever this process acknowledged, postponed or handed over from now on would be the other's.
             log.error("another process consumes under this name: ending at once", name=self._group.consumer, by=other)
             os._exit(1)
-        if renewed < len(self._held):
-            log.warning(
-                "others have claimed entries that this worker was too slow to keep",
-                entries=len(self._held) - renewed,
-            )
 
 
 def renew_every(queue: Queue) -> float:

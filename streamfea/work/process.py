@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from streamfea.database.engine import open_database
+from streamfea.database.fencing import session_name
 from streamfea.database.ledger import Ledger
 from streamfea.database.session import open_sessions
 from streamfea.database.setup import all_schemas, amiss, create_all
@@ -63,7 +64,7 @@ def run_worker(
     """
     handler = load_handler(queue)
     _collect_garbage_less_often()
-    with _servers(settings, queue) as (engine, client):
+    with _servers(settings, queue, session_name(consumer)) as (engine, client):
         Worker(
             handler,
             Group(client, queue, consumer),
@@ -85,7 +86,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
     `stop` is set.
     """
     handlers = load_handlers(list(queues))
-    with _servers(settings, queues[0]) as (engine, client):
+    with _servers(settings, queues[0], session_name("preflight")) as (engine, client):
         postgresql = Patience(
             "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not _is_refusal(error), stop
         )
@@ -109,9 +110,9 @@ def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> str 
 
 
 @contextmanager
-def _servers(settings: Settings, queue: Queue) -> Iterator[tuple[Engine, Redis]]:
+def _servers(settings: Settings, queue: Queue, name: str) -> Iterator[tuple[Engine, Redis]]:
     """Open both servers, close them afterwards, and turn what only the operator can mend into a sentence."""
-    engine = open_database(settings.database)
+    engine = open_database(settings.database, name)
     client = open_redis(settings.redis, queue.block)
     try:
         yield engine, client

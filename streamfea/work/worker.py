@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.orm import sessionmaker
 
+from streamfea.database.fencing import end_transactions
 from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
@@ -23,8 +24,8 @@ from streamfea.work.janitor import Janitor
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
 from streamfea.work.patience import Interrupted, Patience
-from streamfea.work.policy import Outcome
-from streamfea.work.runner import Watch, WholeBatch
+from streamfea.work.policy import Fault, Outcome, whose_fault
+from streamfea.work.runner import Watch, WholeBatch, WorldFaultError
 from streamfea.work.settle import Reason, Settlement
 from streamfea.work.stopping import StopSignal
 
@@ -77,7 +78,9 @@ class Worker:
         self._janitor = janitor
         self._until_empty = until_empty
         self._predecessors = predecessors or [_same_name(group.consumer)]
+        self._sessions = sessions
         self._redis = Patience("Redis", is_outage, stop)
+        self._postgresql = Patience("PostgreSQL", _is_away, stop)
         self._settlement = Settlement(group)
         self._presence = presence
         self._lease = Lease(group, presence, watch or Watch())
@@ -94,6 +97,7 @@ class Worker:
             stop=stop,
             watch=watch,
             ledger=Ledger(queue.stream, queue.group) if queue.guarantee == "exactly-once" else None,
+            ours=self._ours,
         )
 
     def run(self) -> None:
@@ -141,6 +145,7 @@ class Worker:
             claimed, after = self._redis.call(
                 lambda after=after: self._group.take_over(dead.consumer, _CLAIM_AT_MOST, after)  # type: ignore[misc]  # bound at once
             )
+            self._hold(claimed)
             self._run_alone(claimed, dead)
             if after is None:
                 break
@@ -154,24 +159,51 @@ class Worker:
         if self._group.claim_finished:
             every = min(_LOOK_FOR_DUE_EVERY, self._queue.backoff, self._queue.claim_idle)
             self._look_for_due_at = time.monotonic() + every.total_seconds()
+        self._hold(claimed)
+        self._end_transactions_of_owners(claimed)
         self._run_alone(claimed, None)
         return bool(claimed) or not self._group.claim_finished
 
+    def _end_transactions_of_owners(self, claimed: Sequence[Claimed]) -> None:
+        """Leave nothing in the way that those who worked on these entries have begun: they are taken for dead."""
+        owners = {one.owner for one in claimed if one.last_error is None or one.last_error.alone}
+        owners.discard(self._group.consumer)
+        if owners:
+            ended = self._postgresql.call(lambda: end_transactions(self._sessions, owners))
+            if ended:
+                log.warning("ended the transactions of consumers that have stopped", consumers=sorted(owners))
+
+    def _ours(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return those of these entries that nobody has taken over while PostgreSQL was away; forget the others."""
+        lost = self._redis.call(self._lease.renew)
+        self._release([entry.id for entry in entries if entry.id in lost])
+        return [entry for entry in entries if entry.id not in lost]
+
     def _run_alone(self, claimed: Sequence[Claimed], dead: Predecessor | None) -> None:
         """Run claimed entries one by one; those in whose own run a process died wait, or are buried, instead."""
-        self._hold(claimed)
         for one in claimed:
             if self._stop.is_set():
                 return
             if one.last_error is not None and one.last_error.alone:
                 self._settle_death(one, dead)
                 continue
-            entry = self._redis.call(lambda one=one: self._group.deliver_alone(one))  # type: ignore[misc]  # bound at once
-            if entry is None:
-                self._release([one.id])
-                continue
+            self._postgresql.call(lambda one=one: self._run_one(one))  # type: ignore[misc]  # bound at once
+
+    def _run_one(self, claimed: Claimed) -> None:
+        """Count a delivery, and run; raises `WorldFaultError` when PostgreSQL is away, and then that was no delivery.
+
+        For whoever finds the note that an entry runs alone, after its worker was killed, takes it for the reason.
+        """
+        entry = self._redis.call(lambda: self._group.deliver_alone(claimed))
+        if entry is None:
+            self._release([claimed.id])
+            return
+        try:
             for ready in self._without_missing_records([entry]):
                 self._run([ready], alone=True)
+        except WorldFaultError:
+            self._redis.call(lambda: self._group.undeliver(claimed))
+            raise
 
     def _settle_death(self, claimed: Claimed, dead: Predecessor | None) -> None:
         reason: Reason = dead.reason if dead else "crashed"
@@ -262,6 +294,12 @@ class Worker:
 def _same_name(consumer: str) -> Predecessor:
     """Return who may have had this name before, when it is one that stays."""
     return Predecessor(consumer, "crashed", "it was killed or lost")
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, WorldFaultError):
+        return error.outage
+    return whose_fault(error) is Fault.OUTAGE
 
 
 def whole_batch(handler: Handler, record: Callable[[Entry], bytes]) -> WholeBatch | None:

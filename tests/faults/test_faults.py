@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 from streamfea.embedded import ensure_postgresql, ensure_valkey, server_pid, stop
 from streamfea.streams.keys import dead_letters_key, errors_key
-from tests.commands import Project
+from tests.commands import Consumer, Project
 from tests.waiting import wait_until
 
 # How long a server stays away or a storm of kills lasts; `just soak` makes it longer.
@@ -131,6 +132,28 @@ def test_postgresql_crashes(world: World) -> None:
         world.goes_on()
         assert consumer.terminate() == 0
     world.nothing_was_lost()
+
+
+def test_a_record_that_waits_for_postgresql_is_not_taken_for_what_kills_its_worker(world: World) -> None:
+    world.project.configure(max_deliveries=2, claim_idle="2s", block="1s", guarantee="exactly-once")
+    world.project.run("initdb")
+    with Redis.from_url(world.redis_url) as client, world.project.consuming() as consumer:
+        client.xadd("load", {"record": json.dumps({"n": 1, "do": "slow", "seconds": 60})})
+        wait_until(lambda: "consuming" in consumer.log(), "it works")
+        wait_until(lambda: client.xpending("load", "streamfea")["pending"] == 1, "the record was delivered")
+        stop(world.postgresql, at_once=True)
+        for times in range(1, 4):
+            for worker in consumer.workers():
+                worker.kill()
+            wait_until(partial(waits, consumer, times), "its successor waits")
+        assert client.xlen(dead_letters_key("load", "streamfea")) == 0
+        [delivered] = client.xpending_range("load", "streamfea", "-", "+", 1)
+        assert delivered["times_delivered"] == 1
+        assert client.hgetall(errors_key("load", "streamfea")) == {}
+
+
+def waits(consumer: Consumer, times: int) -> bool:
+    return consumer.log().count("waiting for PostgreSQL") >= times
 
 
 def test_redis_stops_and_starts_again(world: World) -> None:

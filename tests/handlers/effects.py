@@ -108,7 +108,9 @@ def reject(*_: object) -> None:
 
 def sleep_in_c(seconds: float) -> None:
     """Sleep with the interpreter's lock held, so that no other thread of the process can run."""
-    ctypes.PyDLL(None).sleep(int(seconds))
+    over = time.monotonic() + seconds
+    while time.monotonic() < over:  # a signal ends a sleep early
+        ctypes.PyDLL(None).sleep(int(seconds))
 
 
 def kill_with(number: signal.Signals) -> None:

@@ -35,7 +35,8 @@ def test_what_a_stopped_worker_holds_moves_on_and_what_it_does_later_is_not_doub
     add(client, project, {"n": 0, "do": "slow", "seconds": 2}, *({"n": number} for number in range(1, 5)))
     with project.consuming() as stopped:
         wait_until(lambda: times_delivered(client, project) == 1, "the batch is read")
-        wait_until(lambda: is_in_transaction(database_url), "its first record runs")
+        if guarantee == "exactly-once":
+            wait_until(lambda: is_in_transaction(database_url), "its rows are in the ledger")
         [worker] = stopped.workers()
         worker.send_signal(signal.SIGSTOP)
         with project.consuming() as other:

@@ -145,7 +145,7 @@ class Faults:
     def _terminate_backends(self) -> None:
         with self._servers.engine.connect() as connection:
             connection.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamfea'")
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'streamfea%'")
             )
 
     def _make_read_only(self) -> None:

@@ -1,8 +1,9 @@
--- Make entries available to other consumers at once, with the delivery counts that they shall have.
+-- Take deliveries back: entries get the idle time, delivery counts and last errors that they shall have. With an idle
+-- time of claim_idle, other consumers may take them over at once.
 --
 -- KEYS  stream, errors hash
 -- ARGV  group, consumer, idle time to give them (ms), then id, delivery count and last error ('' for none) of each
--- Reply how many were still ours and are handed over
+-- Reply how many were still ours
 --
 -- Atomic, so that an entry that another consumer has claimed meanwhile is not taken from it.
 redis.replicate_commands() -- 6.2 refuses to write after XPENDING or TIME otherwise; later versions always do this
