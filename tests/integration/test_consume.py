@@ -37,6 +37,7 @@ def test_every_record_becomes_a_row_and_is_acknowledged(project: Project, client
     assert client.xinfo_consumers(project.stream, "streamfea") == []
 
 
+@pytest.mark.core
 def test_a_failing_record_is_tried_and_then_buried_with_its_provenance(
     project: Project, client: Redis, rows: Rows
 ) -> None:
@@ -102,6 +103,7 @@ def test_all_fields_can_be_the_record(project: Project, client: Redis, rows: Row
     assert rows() == [7]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("death", ["exit", "segfault"])
 def test_a_record_that_kills_its_worker_is_buried_and_no_other(
     project: Project, client: Redis, rows: Rows, death: str
@@ -125,6 +127,7 @@ def test_a_record_that_never_returns_is_buried_and_no_other(project: Project, cl
     assert sorted(rows()) == [0, 1]
 
 
+@pytest.mark.core
 def test_sigterm_commits_what_runs_and_hands_over_the_rest(project: Project, client: Redis, rows: Rows) -> None:
     project.configure(claim_idle="1h", commit_interval="10s")
     add(client, project, {"n": 0, "do": "slow", "seconds": 1}, *({"n": number} for number in range(1, 10)))
@@ -170,6 +173,7 @@ def times_delivered(client: Redis, project: Project) -> int:
     return int(pending[0]["times_delivered"]) if pending else 0
 
 
+@pytest.mark.core
 def test_exactly_once_does_what_is_delivered_again_only_once(project: Project, client: Redis, rows: Rows) -> None:
     project.configure(guarantee="exactly-once")
     assert "streamfea_ledger" in project.run("consume", "--until-empty", expect=2)

@@ -5,6 +5,7 @@ import socket
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from redis import Redis
 
 from streamfea.settings import Queue
@@ -63,6 +64,7 @@ def test_prune_forgets_the_dead_and_says_why_others_stay(project: Project, clien
     assert client.xpending(project.stream, "streamfea")["pending"] == 2
 
 
+@pytest.mark.core
 def test_a_janitor_forgets_only_who_was_not_seen_for_long_and_holds_nothing(client: Redis, name: str) -> None:
     client.xgroup_create(name, "streamfea", id="0", mkstream=True)
     join(client, name, "holding", hold=1)

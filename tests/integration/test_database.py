@@ -250,6 +250,7 @@ def put(client: Redis, place: Workplace, count: int) -> None:
         client.xadd(place.project.stream, {"record": json.dumps({"name": str(number)})})
 
 
+@pytest.mark.core
 def test_reset_processes_everything_again_and_drops_nothing(place: Workplace, client: Redis, engine: Engine) -> None:
     place.handler(_THING + _VIEW)
     place.run("initdb")
