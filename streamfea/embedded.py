@@ -28,7 +28,7 @@ import structlog
 
 from streamfea.errors import StreamfeaError
 
-__all__ = ["EmbeddedServerError", "ensure_postgresql", "ensure_valkey", "server_pid", "stop"]
+__all__ = ["EmbeddedServerError", "ensure_postgresql", "ensure_valkey", "server_pid", "stop", "valkey_executable"]
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ def stop(directory: Path, *, at_once: bool = False) -> bool:
 def _start_valkey(directory: Path, socket: Path) -> None:
     started = time.monotonic()
     command = [
-        _valkey_executable(),
+        valkey_executable(),
         *("--port", "0", "--unixsocket", str(socket), "--dir", str(directory)),
         *(
             "--appendonly",
@@ -131,7 +131,8 @@ def _start_valkey(directory: Path, socket: Path) -> None:
     log.info("started an embedded Valkey", directory=str(directory), seconds=round(time.monotonic() - started, 1))
 
 
-def _valkey_executable() -> str:
+def valkey_executable() -> str:
+    """Return the program that embedded Redis servers run; raises `EmbeddedServerError` when there is none."""
     chosen = os.environ.get(_REDIS_VARIABLE)
     if chosen:
         return _chosen(_REDIS_VARIABLE, chosen, Path(chosen))

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from streamfea import __version__
 from streamfea.cli import consume, consumers, database, demo, look, produce, reset, setup, trim
 from streamfea.errors import ConfigurationError, StreamfeaError
+from streamfea.streams.faults import told
 
 __all__ = ["app", "main"]
 
@@ -38,7 +39,7 @@ def main() -> None:
     except StreamfeaError as error:
         sys.exit(_report(str(error), _FAILED, debug=debug))
     except RedisError as error:
-        sys.exit(_report(f"Redis: {error}", _FAILED, debug=debug))
+        sys.exit(_report(f"Redis: {told(error)}", _FAILED, debug=debug))
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         sys.exit(_report(f"PostgreSQL: {str(cause).strip().splitlines()[0]}", _FAILED, debug=debug))

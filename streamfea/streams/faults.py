@@ -1,23 +1,56 @@
-"""What an error reply of Redis means: wait, create the group again, or stop and tell the operator."""
+"""What an error reply of Redis means: wait, create the group again, or stop and tell the operator.
+
+| reply | when | what is done |
+|---|---|---|
+| LOADING, BUSY, MISCONF, NOREPLICAS, OOM, a lost or silent connection | the server cannot serve now | wait |
+| READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN | a failover or a resharding is under way | wait |
+| what is no reply of a Redis at all | something between us and the server answers in its place | wait |
+| NOGROUP, UNBLOCKED | the group, or the stream, was deleted | create the group again |
+| NOAUTH, WRONGPASS, NOPERM | we are not let in, or may not do this | stop and tell |
+| WRONGTYPE | a key holds something that is not ours | stop and tell |
+| MOVED, ASK, CROSSSLOT | the server is a node of a cluster, and we talk to it as if it were alone | stop and tell |
+| a TLS handshake that fails over a certificate | the server, or we, cannot be trusted | stop and tell |
+"""
+
+import ssl
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterError,
     ConnectionError,  # noqa: A004 - redis-py's name for it
+    InvalidResponse,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,  # noqa: A004 - redis-py's name for it
+    TryAgainError,
 )
 
-# Replies by which a server says that it cannot serve now and will later.
+__all__ = ["group_is_gone", "is_outage", "must_stop", "told"]
+
+# redis-py leaves the code out of the text of errors that it has a type for; ClusterError is CLUSTERDOWN, MASTERDOWN and
+# what a cluster's client gives up with.
+_WAIT_TYPES = (
+    ConnectionError,
+    TimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    ClusterError,
+    TryAgainError,
+    InvalidResponse,
+)
 _WAIT = (
-    "LOADING",  # reading its data from disk
-    "READONLY",  # a replica: a failover is under way
-    "MASTERDOWN",  # a replica that lost its master
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
     "CLUSTERDOWN",
     "TRYAGAIN",
     "MISCONF",  # it cannot persist, disk full for one, and takes no writes
@@ -26,24 +59,24 @@ _WAIT = (
     "BUSY ",  # a script blocks it
 )
 _GONE = ("NOGROUP", "UNBLOCKED")
-_STOP_TYPES = (AuthenticationError, AuthorizationError, NoPermissionError)
-_STOP = (
+_NOT_LET_IN = (
     "NOAUTH",
     "WRONGPASS",
     "NOPERM",
-    "WRONGTYPE",
     "ACL failure in script",  # NOPERM of a command in a script
     "The user executing the script can't run",  # the same on 6.2
 )
+_NOT_LET_IN_TYPES = (AuthenticationError, AuthorizationError, NoPermissionError)
+_WRONG_TYPE = ("WRONGTYPE",)
+_CLUSTER_TYPES = (MovedError, AskError, ClusterCrossSlotError)
+_CLUSTER = ("MOVED", "ASK ", "CROSSSLOT", "Script attempted to access a non local key in a cluster node")
 
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether the server is away or cannot serve for a while: waiting helps."""
     if must_stop(error):
         return False
-    if isinstance(error, (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)):
-        return True
-    return isinstance(error, ResponseError) and _code(error).startswith(_WAIT)
+    return isinstance(error, _WAIT_TYPES) or (isinstance(error, ResponseError) and _code(error).startswith(_WAIT))
 
 
 def group_is_gone(error: ResponseError) -> bool:
@@ -52,16 +85,46 @@ def group_is_gone(error: ResponseError) -> bool:
 
 
 def must_stop(error: BaseException) -> bool:
-    """Tell whether only the operator can help: no permission, or the key holds something that is no stream."""
-    if not isinstance(error, RedisError):
-        return False
-    return isinstance(error, _STOP_TYPES) or _code(error).startswith(_STOP)
+    """Tell whether only the operator can help."""
+    return isinstance(error, RedisError) and _remedy(error) is not None
+
+
+def told(error: RedisError) -> str:
+    """Return what the server said and, where only the operator can help, the remedy, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MovedError):
+        text = f"MOVED {text}"
+    remedy = _remedy(error)
+    return f"{text}: {remedy}" if remedy else text
+
+
+def _remedy(error: RedisError) -> str | None:
+    """Return what the operator has to do; None when something else helps."""
+    code = _code(error)
+    if _is_distrust(error):
+        return "check redis.tls_ca_file, and that redis.url names the host that the certificate is for"
+    if isinstance(error, _NOT_LET_IN_TYPES) or code.startswith(_NOT_LET_IN):
+        return "check redis.username, its password and what they may do"
+    if code.startswith(_WRONG_TYPE):
+        return "a key is in use for something else; set another stream or list, or remove the key"
+    if isinstance(error, _CLUSTER_TYPES) or code.startswith(_CLUSTER):
+        return "the server is a node of a cluster; set redis.url to one that is not"
+    return None
+
+
+def _is_distrust(error: BaseException | None) -> bool:
+    """Tell whether a certificate was refused, on either side."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _code(error: RedisError) -> str:
     """Return the reply from its code on; a script's error comes wrapped in other words on some versions."""
     text = str(error)
-    for code in (*_GONE, *_STOP, *_WAIT):
+    for code in (*_GONE, *_NOT_LET_IN, *_WRONG_TYPE, *_CLUSTER, *_WAIT):
         position = text.find(code)
         if position > 0 and text[position - 1] in " -":
             return text[position:]

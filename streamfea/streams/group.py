@@ -90,10 +90,7 @@ class Group:
 
     def acknowledge_retried(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge entries that may have a last error, and drop that with them."""
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.xack(self._stream, self.queue.group, *entry_ids)
-            pipeline.hdel(self._errors, *entry_ids)
-            pipeline.execute()
+        self._scripts.run("acknowledge", [self._stream, self._errors], [self.queue.group, *entry_ids])
 
     def claim(self, count: int) -> list[Claimed]:
         """Take over up to `count` entries that are due: of consumers that are dead, or for another try.

@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from streamfea.finding import Finding
 from streamfea.settings import Queue
+from streamfea.streams.faults import told
 from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key
 
 __all__ = ["inspect_redis"]
@@ -19,7 +20,7 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
     try:
         client.ping()
     except RedisError as error:
-        yield Finding("redis", "problem", str(error), "start it, or correct redis.url, username or password")
+        yield Finding("redis", "problem", told(error), "start it, or correct redis.url, username or password")
         return
     info = _info(client)
     yield _version(client, info)

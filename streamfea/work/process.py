@@ -17,7 +17,7 @@ from streamfea.errors import ConfigurationError
 from streamfea.handlers import Handler, load_handler, load_handlers
 from streamfea.settings import Queue, Settings
 from streamfea.streams.connect import open_redis
-from streamfea.streams.faults import is_outage, must_stop
+from streamfea.streams.faults import is_outage, must_stop, told
 from streamfea.streams.group import Group
 from streamfea.work.janitor import Janitor
 from streamfea.work.patience import Patience
@@ -113,7 +113,7 @@ def _servers(settings: Settings, queue: Queue) -> Iterator[tuple[Engine, Redis]]
         yield engine, client
     except RedisError as error:
         if must_stop(error):
-            raise ConfigurationError(f"redis, queue {queue.name}: {error}: {_remedy(error)}") from error
+            raise ConfigurationError(f"redis, queue {queue.name}: {told(error)}") from error
         raise
     except OperationalError as error:
         if _is_refusal(error):
@@ -136,12 +136,6 @@ def _collect_garbage_less_often() -> None:
 
 def _is_refusal(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and any(words in str(error.orig) for words in _REFUSALS)
-
-
-def _remedy(error: RedisError) -> str:
-    if "WRONGTYPE" in str(error):
-        return "the key holds something else than a stream; set another `stream`"
-    return "check redis.username, its password and what they may do"
 
 
 def _first_line(error: OperationalError) -> str:

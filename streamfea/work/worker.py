@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from redis.exceptions import RedisError
 from sqlalchemy.orm import sessionmaker
 
 from streamfea.database.ledger import Ledger
@@ -162,13 +163,20 @@ class Worker:
 
     def _work_on_what_is_new(self) -> bool:
         outages = self._redis.outages
-        entries = self._redis.call(lambda: self._group.read(self._pace.count, self._block()))
+        entries = self._redis.call(self._read)
         self._hold([Claimed(entry.id, entry.deliveries - 1, None) for entry in entries])
         if self._redis.outages != outages:
             self._give_back_unseen()
         if entries:
             self._run(self._without_missing_records(entries), alone=False)
         return bool(entries)
+
+    def _read(self) -> list[Entry]:
+        try:
+            return self._group.read(self._pace.count, self._block())
+        except RedisError:
+            self._pace.slow_down()  # before the next try: were the reply too long again, all that is new would be lost
+            raise
 
     def _block(self) -> timedelta | None:
         if self._until_empty:

@@ -252,6 +252,7 @@ def put(client: Redis, place: Workplace, count: int) -> None:
 
 @pytest.mark.core
 def test_reset_processes_everything_again_and_drops_nothing(place: Workplace, client: Redis, engine: Engine) -> None:
+    place.project.configure("things", retention="keep")
     place.handler(_THING + _VIEW)
     place.run("initdb")
     put(client, place, 20)
