@@ -9,7 +9,7 @@
 | NOAUTH, WRONGPASS, NOPERM | we are not let in, or may not do this | stop and tell |
 | WRONGTYPE | a key holds something that is not ours | stop and tell |
 | MOVED, ASK, CROSSSLOT | the server is a node of a cluster, and we talk to it as if it were alone | stop and tell |
-| a TLS handshake that fails over a certificate | the server, or we, cannot be trusted | stop and tell |
+| a TLS handshake that fails over certificates | the server, or we, cannot be trusted | stop and tell |
 """
 
 import ssl
@@ -67,6 +67,8 @@ _NOT_LET_IN = (
     "The user executing the script can't run",  # the same on 6.2
 )
 _NOT_LET_IN_TYPES = (AuthenticationError, AuthorizationError, NoPermissionError)
+# Reasons that OpenSSL gives: an alert from the server, or files that it cannot use.
+_OUR_CERTIFICATE = ("CERTIFICATE", "UNKNOWN_CA", "KEY_VALUES_MISMATCH", "PEM", "NO_START_LINE")
 _WRONG_TYPE = ("WRONGTYPE",)
 _CLUSTER_TYPES = (MovedError, AskError, ClusterCrossSlotError)
 _CLUSTER = ("MOVED", "ASK ", "CROSSSLOT", "Script attempted to access a non local key in a cluster node")
@@ -91,7 +93,7 @@ def must_stop(error: BaseException) -> bool:
 
 def told(error: RedisError) -> str:
     """Return what the server said and, where only the operator can help, the remedy, in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _distrust(error) or " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MovedError):
         text = f"MOVED {text}"
     remedy = _remedy(error)
@@ -101,8 +103,8 @@ def told(error: RedisError) -> str:
 def _remedy(error: RedisError) -> str | None:
     """Return what the operator has to do; None when something else helps."""
     code = _code(error)
-    if _is_distrust(error):
-        return "check redis.tls_ca_file, and that redis.url names the host that the certificate is for"
+    if _distrust(error) is not None:
+        return "check redis.url, and tls_ca_file, tls_cert_file, tls_key_file in [redis]"
     if isinstance(error, _NOT_LET_IN_TYPES) or code.startswith(_NOT_LET_IN):
         return "check redis.username, its password and what they may do"
     if code.startswith(_WRONG_TYPE):
@@ -112,13 +114,15 @@ def _remedy(error: RedisError) -> str | None:
     return None
 
 
-def _is_distrust(error: BaseException | None) -> bool:
-    """Tell whether a certificate was refused, on either side."""
+def _distrust(error: BaseException | None) -> str | None:
+    """Return why no TLS connection can be made however often it is tried."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return True
+            return f"the server's certificate is refused: {error.verify_message}"
+        if isinstance(error, ssl.SSLError) and any(word in str(error.reason or error) for word in _OUR_CERTIFICATE):
+            return f"a certificate or key of ours cannot be used: {error.reason or error}"
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def _code(error: RedisError) -> str:

@@ -33,14 +33,16 @@ log = structlog.get_logger(__name__)
 # Allocations of container objects, then collections of each younger generation (gc manual): some batches' worth.
 _COLLECT_AFTER = (20_000, 10, 5)
 
-# What PostgreSQL says while connecting when waiting will not help; before a session exists there is no SQLSTATE to
-# go by.
+_TLS_REFUSALS = ("certificate", "does not support SSL")
+# What PostgreSQL, or libpq, says while connecting when waiting will not help; before a session exists there is no
+# SQLSTATE to go by.
 _REFUSALS = (
     "authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
     "does not exist",
     "not permitted to log in",
+    *_TLS_REFUSALS,
 )
 
 
@@ -117,7 +119,7 @@ def _servers(settings: Settings, queue: Queue) -> Iterator[tuple[Engine, Redis]]
         raise
     except OperationalError as error:
         if _is_refusal(error):
-            raise ConfigurationError(f"database: {_first_line(error)}: check database.url and its password") from error
+            raise ConfigurationError(f"database: {_first_line(error)}: {_remedy(error)}") from error
         raise
     finally:
         client.close()
@@ -136,6 +138,12 @@ def _collect_garbage_less_often() -> None:
 
 def _is_refusal(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and any(words in str(error.orig) for words in _REFUSALS)
+
+
+def _remedy(error: OperationalError) -> str:
+    if any(words in str(error.orig) for words in _TLS_REFUSALS):
+        return "check database.url, and sslmode and sslrootcert in database.connect_args"
+    return "check database.url and its password"
 
 
 def _first_line(error: OperationalError) -> str:
