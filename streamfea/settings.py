@@ -43,6 +43,7 @@ __all__ = [
 
 _PREFIX = "STREAMFEA_"
 _CONFIG_VARIABLE = f"{_PREFIX}CONFIG"
+_NO_SETTINGS = (f"{_PREFIX}TEST_", f"{_PREFIX}EMBEDDED_")
 _FILES = (Path("streamfea.toml"), Path("config/streamfea.toml"))
 
 Duration = Annotated[
@@ -379,7 +380,7 @@ def _wrong_keys(section: dict[str, Any]) -> set[str]:
 def _unknown_variables() -> Iterator[str]:
     """Yield the environment variables that mean to be ours and set nothing."""
     for variable in os.environ:
-        if not variable.startswith(_PREFIX) or variable == _CONFIG_VARIABLE or variable.startswith(f"{_PREFIX}TEST_"):
+        if not variable.startswith(_PREFIX) or variable == _CONFIG_VARIABLE or variable.startswith(_NO_SETTINGS):
             continue
         section = variable.removeprefix(_PREFIX).partition("__")[0].lower()
         if section not in {"redis", "database", "consumer", "queues", "log"} or "__" not in variable:

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+import tomli_w
 
 HANDLERS = Path(__file__).parent / "handlers"
 
@@ -19,16 +20,25 @@ class Project:
     """A folder with a configuration, and the commands run in it."""
 
     def __init__(self, folder: Path, redis_url: str, database_url: str, stream: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.stream = stream
         self.config = folder / "streamfea.toml"
-        self._servers = f"[redis]\nurl = {json.dumps(redis_url)}\n[database]\nurl = {json.dumps(database_url)}\n"
+        self._redis: dict[str, object] = {"url": redis_url}
+        self._database: dict[str, object] = {"url": database_url}
         self.configure()
 
     def configure(self, handler: str = "recorder", **keys: object) -> None:
         """Write the configuration: one queue `q`, with these keys."""
-        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in {"stream": self.stream, **keys}.items())
-        self.config.write_text(f'{self._servers}[queues.q]\nhandler = "{handler}"\n{lines}')
+        queue = {"handler": handler, "stream": self.stream, **keys}
+        self._settings = {"redis": self._redis, "database": self._database, "queues": {"q": queue}}
+        self.config.write_text(tomli_w.dumps(self._settings))
+
+    def configure_servers(self, redis: Mapping[str, object] = {}, database: Mapping[str, object] = {}) -> None:
+        """Add keys to the sections of the servers."""
+        self._redis.update(redis)
+        self._database.update(database)
+        self.config.write_text(tomli_w.dumps(self._settings))
 
     def run(
         self,

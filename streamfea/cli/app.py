@@ -47,7 +47,9 @@ def _of_a_server(error: Exception) -> str | None:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     if isinstance(error, RedisError):
-        return f"Redis: {error}"
+        from streamfea.streams.faults import told  # noqa: PLC0415
+
+        return f"Redis: {told(error)}"
     if isinstance(error, SQLAlchemyError):
         cause = getattr(error, "orig", None) or error
         return f"PostgreSQL: {str(cause).strip().splitlines()[0]}"

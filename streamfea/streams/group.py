@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from streamfea.durations import to_ms
 from streamfea.entry import Entry
 from streamfea.settings import Queue
-from streamfea.streams.faults import group_is_gone
+from streamfea.streams.faults import group_is_gone, is_full
 from streamfea.streams.keys import dead_letters_key, errors_key
 from streamfea.streams.lasterror import LastError
 from streamfea.streams.scripts import Scripts
@@ -66,7 +66,7 @@ class Group:
         try:
             self._client.xgroup_create(self._stream, self.queue.group, id="0", mkstream=True)
         except ResponseError as error:
-            if str(error).startswith("BUSYGROUP"):
+            if str(error).startswith("BUSYGROUP") or (is_full(error) and self._exists()):
                 return False
             raise
         # They belong to entries of the group that was here before; the new one delivers those afresh.
@@ -96,10 +96,7 @@ class Group:
 
     def acknowledge_retried(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge entries that may have a last error, and drop that with them."""
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.xack(self._stream, self.queue.group, *entry_ids)
-            pipeline.hdel(self._errors, *entry_ids)
-            pipeline.execute()
+        self._scripts.run("acknowledge", [self._stream, self._errors], [self.queue.group, *entry_ids])
 
     def claim(self, count: int) -> list[Claimed]:
         """Take over up to `count` entries that are due: of consumers that are dead, or for another try.
@@ -242,6 +239,12 @@ class Group:
         """Return milliseconds since the epoch on the server's clock, the one that all consumers share."""
         seconds, microseconds = self._client.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def _exists(self) -> bool:
+        try:
+            return any(one["name"].decode() == self.queue.group for one in self._client.xinfo_groups(self._stream))
+        except ResponseError:
+            return False
 
     def _run_unless_gone(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
         """Return the script's reply; 0 when the group is gone, and with it whatever was pending."""

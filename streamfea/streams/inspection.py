@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from streamfea.finding import Finding
 from streamfea.settings import Queue
+from streamfea.streams.faults import told
 from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key
 
 __all__ = ["inspect_redis"]
@@ -19,10 +20,10 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
     try:
         client.ping()
     except RedisError as error:
-        yield Finding("redis", "problem", str(error), "start it, or correct redis.url, username or password")
+        yield Finding("redis", "problem", told(error), "start it, or correct redis.url, username or password")
         return
     info = _info(client)
-    yield _version(client, info)
+    yield _version(client, info, queues[0])
     yield _persistence(client, info)
     yield _eviction(info)
     for queue in queues:
@@ -31,11 +32,11 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
         yield _permissions(client, queue)
 
 
-def _version(client: Redis, info: dict[str, object]) -> Finding:
+def _version(client: Redis, info: dict[str, object], queue: Queue) -> Finding:
     name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
     version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
     try:
-        _run(client, "XAUTOCLAIM", _nowhere(), _nowhere(), "nobody", 0, "0-0")
+        _run(client, "XAUTOCLAIM", queue.stream, _nowhere(), "nobody", 0, "0-0")
     except NoPermissionError:
         pass  # told with the other permissions
     except ResponseError as error:

@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import Self
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from streamfea.durations import to_ms
 from streamfea.settings import Queue
+from streamfea.streams.faults import is_full
 from streamfea.streams.keys import presence_key
 from streamfea.streams.scripts import Scripts
 
@@ -58,8 +60,16 @@ class Presence:
         self._holder = holder
 
     def renew(self) -> str | None:
-        """Take the name, or keep it; return None, or which other process has it."""
-        return self._hold(_LIFETIME)
+        """Take the name, or keep it; return None, or which other process has it.
+
+        A server that is full notes no names, but still knows who has one.
+        """
+        try:
+            return self._hold(_LIFETIME)
+        except RedisError as error:
+            if is_full(error):
+                return None
+            raise
 
     def end(self) -> None:
         """Give the name back."""

@@ -5,14 +5,17 @@ Part of the worker's loop, between two batches, in slices that take the server a
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 
 from streamfea.durations import to_ms
 from streamfea.settings import Queue
 from streamfea.streams.consumers import forget_if_idle, members
+from streamfea.streams.faults import is_full
 from streamfea.streams.keys import janitor_key
 from streamfea.streams.trim import Trimmer, first_id
 
@@ -66,8 +69,7 @@ class Janitor:
         if now < self._turn_at:
             return
         self._turn_at = now + _EVERY_SECONDS
-        turn_ms = to_ms(timedelta(seconds=_EVERY_SECONDS))
-        if not self._client.set(self._key, self._consumer, nx=True, px=turn_ms):
+        if not self._takes_turn():
             return
         if self._queue.retention.removes:
             self._trim_until(now + _TURN_SECONDS)
@@ -79,11 +81,26 @@ class Janitor:
             more = first is not None and self._prune_ledger(first)
             self._prune_at = now if more else now + _PRUNE_EVERY_SECONDS
 
+    def make_room(self, error: BaseException) -> None:
+        """Remove what may be removed now, if `error` says that the server is full."""
+        if is_full(error):
+            with suppress(RedisError):
+                self.finish()
+
     def finish(self) -> None:
         """Remove all that the retention lets go, however long that takes."""
         if self._queue.retention.removes:
             for _ in self._trimmer.trim_all():
                 pass
+
+    def _takes_turn(self) -> bool:
+        turn_ms = to_ms(timedelta(seconds=_EVERY_SECONDS))
+        try:
+            return bool(self._client.set(self._key, self._consumer, nx=True, px=turn_ms))
+        except RedisError as error:
+            if is_full(error):
+                return True  # it takes no lock, and what is to be removed is what it needs
+            raise
 
     def _trim_until(self, deadline: float) -> None:
         while self._trimmer.trim():

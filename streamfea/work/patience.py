@@ -24,12 +24,20 @@ class Interrupted(Exception):  # noqa: N818 - it says what happened to the wait,
 class Patience:
     """Calls again what an outage of `server` made fail, until it succeeds or the worker is to stop.
 
-    One log line says what is waited for, and one that it is over, however many attempts lie between.
+    One log line says what is waited for, and one that it is over, however many attempts lie between. `meanwhile` is
+    called with the error before each pause.
     """
 
-    def __init__(self, server: str, is_outage: Callable[[BaseException], bool], stop: StopSignal) -> None:
+    def __init__(
+        self,
+        server: str,
+        is_outage: Callable[[BaseException], bool],
+        stop: StopSignal,
+        meanwhile: Callable[[BaseException], object] = lambda _: None,
+    ) -> None:
         self._server = server
         self._stop = stop
+        self._meanwhile = meanwhile
         self._since: float | None = None
         self.outages = 0
         self._retrying = Retrying(
@@ -53,10 +61,14 @@ class Patience:
         return result
 
     def _note_outage(self, state: RetryCallState) -> None:
-        if self._since is None and state.outcome is not None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is None:
+            return
+        if self._since is None:
             self._since = time.monotonic()
             self.outages += 1
-            log.warning("waiting for %s", self._server, reason=_first_line(state.outcome.exception()))
+            log.warning("waiting for %s", self._server, reason=_first_line(error))
+        self._meanwhile(error)
 
     def _note_recovery(self) -> None:
         if self._since is not None:

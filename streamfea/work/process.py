@@ -19,7 +19,7 @@ from streamfea.errors import ConfigurationError
 from streamfea.handlers import Handler, load_handler, load_handlers
 from streamfea.settings import Queue, Settings
 from streamfea.streams.connect import open_redis
-from streamfea.streams.faults import is_outage, must_stop
+from streamfea.streams.faults import is_outage, must_stop, told
 from streamfea.streams.group import Group
 from streamfea.streams.presence import Holder, Presence
 from streamfea.work.janitor import Janitor
@@ -36,14 +36,16 @@ log = structlog.get_logger(__name__)
 # Allocations of container objects, then collections of each younger generation (gc manual): some batches' worth.
 _COLLECT_AFTER = (20_000, 10, 5)
 
-# What PostgreSQL says while connecting when waiting will not help; before a session exists there is no SQLSTATE to
-# go by.
+_TLS_REFUSALS = ("certificate", "does not support SSL")
+# What PostgreSQL, or libpq, says while connecting when waiting will not help; before a session exists there is no
+# SQLSTATE to go by.
 _REFUSALS = (
     "authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
     "does not exist",
     "not permitted to log in",
+    *_TLS_REFUSALS,
 )
 
 
@@ -118,11 +120,11 @@ def _servers(settings: Settings, queue: Queue, name: str) -> Iterator[tuple[Engi
         yield engine, client
     except RedisError as error:
         if must_stop(error):
-            raise ConfigurationError(f"redis, queue {queue.name}: {error}: {_remedy(error)}") from error
+            raise ConfigurationError(f"redis, queue {queue.name}: {told(error)}") from error
         raise
     except OperationalError as error:
         if _is_refusal(error):
-            raise ConfigurationError(f"database: {_first_line(error)}: check database.url and its password") from error
+            raise ConfigurationError(f"database: {_first_line(error)}: {_remedy(error)}") from error
         raise
     finally:
         client.close()
@@ -160,10 +162,10 @@ def _is_refusal(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and any(words in str(error.orig) for words in _REFUSALS)
 
 
-def _remedy(error: RedisError) -> str:
-    if "WRONGTYPE" in str(error):
-        return "the key holds something else than a stream; set another `stream`"
-    return "check redis.username, its password and what they may do"
+def _remedy(error: OperationalError) -> str:
+    if any(words in str(error.orig) for words in _TLS_REFUSALS):
+        return "check database.url, and sslmode and sslrootcert in database.connect_args"
+    return "check database.url and its password"
 
 
 def _first_line(error: OperationalError) -> str:

@@ -7,11 +7,12 @@ from multiprocessing.connection import wait
 
 import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.streams.connect import open_redis
-from streamfea.streams.faults import is_outage, must_stop
+from streamfea.streams.faults import is_outage, must_stop, told
 from streamfea.streams.shim import LegacyLists
 from streamfea.work.patience import Interrupted, Patience
 from streamfea.work.stopping import StopSignal
@@ -122,7 +123,6 @@ class Shim:
         return total
 
     def _explained(self, error: Exception) -> Exception:
-        if not must_stop(error):
-            return error
-        remedy = "set another key" if "WRONGTYPE" in str(error) else "check redis.username and what it may do"
-        return ConfigurationError(f"redis, shim of queue {self._queue.name}: {error}: {remedy}")
+        if isinstance(error, RedisError) and must_stop(error):
+            return ConfigurationError(f"redis, shim of queue {self._queue.name}: {told(error)}")
+        return error

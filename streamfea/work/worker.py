@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from redis.exceptions import RedisError
 from sqlalchemy.orm import sessionmaker
 
 from streamfea.database.fencing import end_transactions
@@ -79,7 +80,7 @@ class Worker:
         self._until_empty = until_empty
         self._predecessors = predecessors or [_same_name(group.consumer)]
         self._sessions = sessions
-        self._redis = Patience("Redis", is_outage, stop)
+        self._redis = Patience("Redis", is_outage, stop, janitor.make_room)
         self._postgresql = Patience("PostgreSQL", _is_away, stop)
         self._settlement = Settlement(group)
         self._presence = presence
@@ -213,13 +214,20 @@ class Worker:
 
     def _work_on_what_is_new(self) -> bool:
         outages = self._redis.outages
-        entries = self._redis.call(lambda: self._group.read(self._pace.count, self._block()))
+        entries = self._redis.call(self._read)
         self._hold([Claimed(entry.id, entry.deliveries - 1, None) for entry in entries])
         if self._redis.outages != outages:
             self._give_back_unseen()
         if entries:
             self._run(self._without_missing_records(entries), alone=False)
         return bool(entries)
+
+    def _read(self) -> list[Entry]:
+        try:
+            return self._group.read(self._pace.count, self._block())
+        except RedisError:
+            self._pace.slow_down()  # before the next try: were the reply too long again, all that is new would be lost
+            raise
 
     def _block(self) -> timedelta | None:
         if self._until_empty:

@@ -38,6 +38,7 @@ def test_every_record_becomes_a_row_and_is_acknowledged(project: Project, client
     assert client.xinfo_consumers(project.stream, "streamfea") == []
 
 
+@pytest.mark.core
 def test_a_failing_record_is_tried_and_then_buried_with_its_provenance(
     project: Project, client: Redis, rows: Rows
 ) -> None:
@@ -103,6 +104,7 @@ def test_all_fields_can_be_the_record(project: Project, client: Redis, rows: Row
     assert rows() == [7]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("death", ["exit", "segfault"])
 def test_a_record_that_kills_its_worker_is_buried_and_no_other(
     project: Project, client: Redis, rows: Rows, death: str
@@ -126,6 +128,7 @@ def test_a_record_that_never_returns_is_buried_and_no_other(project: Project, cl
     assert sorted(rows()) == [0, 1]
 
 
+@pytest.mark.core
 def test_sigterm_commits_what_runs_and_hands_over_the_rest(project: Project, client: Redis, rows: Rows) -> None:
     project.configure(claim_idle="1h", commit_interval="10s")
     add(client, project, {"n": 0, "do": "slow", "seconds": 1}, *({"n": number} for number in range(1, 10)))
@@ -133,7 +136,7 @@ def test_sigterm_commits_what_runs_and_hands_over_the_rest(project: Project, cli
         wait_until(lambda: times_delivered(client, project) == 1, "the batch was read")
         assert consumer.terminate() == 0
     assert rows() == [0]
-    project.run("consume", "--until-empty", timeout=20)
+    project.run("consume", "--until-empty")
     assert sorted(rows()) == list(range(10))
 
 
@@ -179,6 +182,7 @@ def times_delivered(client: Redis, project: Project) -> int:
     return int(pending[0]["times_delivered"]) if pending else 0
 
 
+@pytest.mark.core
 def test_exactly_once_does_what_is_delivered_again_only_once(project: Project, client: Redis, rows: Rows) -> None:
     project.configure(guarantee="exactly-once", retention="keep")
     assert "streamfea_ledger" in project.run("consume", "--until-empty", expect=2)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from redis import Redis
 
 from streamfea.settings import Queue
@@ -107,6 +108,7 @@ def test_a_process_whose_name_went_to_another_ends(project: Project, client: Red
         wait_until(lambda: consumer.log().count("consuming") == 2, "and goes on")
 
 
+@pytest.mark.core
 def test_a_janitor_forgets_only_who_was_not_seen_for_long_and_holds_nothing(client: Redis, name: str) -> None:
     client.xgroup_create(name, "streamfea", id="0", mkstream=True)
     join(client, name, "holding", hold=1)

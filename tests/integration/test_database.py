@@ -250,7 +250,9 @@ def put(client: Redis, place: Workplace, count: int) -> None:
         client.xadd(place.project.stream, {"record": json.dumps({"name": str(number)})})
 
 
+@pytest.mark.core
 def test_reset_processes_everything_again_and_drops_nothing(place: Workplace, client: Redis, engine: Engine) -> None:
+    place.project.configure("things", retention="keep")
     place.handler(_THING + _VIEW)
     place.run("initdb")
     put(client, place, 20)

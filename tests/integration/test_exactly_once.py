@@ -81,6 +81,7 @@ def test_each_record_is_all_in_or_not_at_all_and_never_twice(
     assert rows(engine) == expected.rows
 
 
+@pytest.mark.core
 def test_a_batch_that_is_delivered_again_is_done_once(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
     start(engine)
     entries = [entry(number) for number in range(1, 6)]

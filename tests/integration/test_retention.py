@@ -122,6 +122,7 @@ def _order(entry_id: bytes) -> tuple[int, int]:
     return int(milliseconds), int(number)
 
 
+@pytest.mark.core
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -47,6 +47,7 @@ def move_all(moving: LegacyLists) -> int:
     return total
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     "elements", [[b"only"], [b"", b"\0\xff\r\n", b"x" * 70_000, b"", b"last"], records(range(5000))]
 )
@@ -73,6 +74,7 @@ def test_waiting_for_an_element_changes_nothing(client: Redis, name: str, count:
     assert client.lrange(name, 0, -1) == before
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("wrong", ["list", "stream"])
 def test_a_key_of_another_type_is_told_and_nothing_is_moved(client: Redis, name: str, wrong: str) -> None:
     if wrong == "list":
@@ -86,6 +88,7 @@ def test_a_key_of_another_type_is_told_and_nothing_is_moved(client: Redis, name:
     assert wrong == "list" or client.llen(name) == 2
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("denied", ["-ltrim", "-xadd", "-lrange"])
 def test_without_a_permission_nothing_is_lost_or_doubled(client: Redis, redis_url: str, name: str, denied: str) -> None:
     server: Any = client
