@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from streamfea.finding import Finding
 from streamfea.settings import Queue
 from streamfea.streams.faults import told
-from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key
+from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key, presence_key
 
 __all__ = ["inspect_redis"]
 
@@ -36,16 +36,13 @@ def _version(client: Redis, info: dict[str, object], queue: Queue) -> Finding:
     name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
     version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
     try:
-        _run(client, "XAUTOCLAIM", queue.stream, _nowhere(), "nobody", 0, "0-0")
+        _run(client, "XPENDING", queue.stream, _nowhere(), "IDLE", 0, "-", "+", 1)  # IDLE came with 6.2
     except NoPermissionError:
         pass  # told with the other permissions
     except ResponseError as error:
-        if "unknown command" in str(error):
+        if "syntax error" in str(error) or "unknown command" in str(error):
             return Finding(
-                "redis",
-                "problem",
-                f"{name} {version} lacks XAUTOCLAIM",
-                "upgrade to Redis 6.2 or later, or Valkey",
+                "redis", "problem", f"{name} {version} is too old", "upgrade to Redis 6.2 or later, or Valkey"
             )
     return Finding("redis", "ok", f"{name} {version}")
 
@@ -164,7 +161,6 @@ def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
     yield ["XREADGROUP"], ["GROUP", nowhere, "nobody", "STREAMS", stream, ">"]
     yield ["XACK", stream], [nowhere, "0-0"]
     yield ["XCLAIM", stream], [nowhere, "nobody", 0, "0-0"]
-    yield ["XAUTOCLAIM", stream], [nowhere, "nobody", 0, "0-0"]
     yield ["XPENDING", stream], [nowhere]
     yield ["XRANGE", stream], ["0-0", "0-0"]
     yield ["XLEN", dead], []
@@ -172,9 +168,11 @@ def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
     yield ["XGROUP", "DELCONSUMER"], [stream, nowhere, "nobody"]
     yield ["XINFO", "GROUPS"], [stream]
     yield ["XINFO", "CONSUMERS"], [stream, nowhere]
+    yield ["XINFO", "STREAM"], [stream]
     yield ["XTRIM", stream], ["MINID", "0-0"]
     yield ["XDEL", stream], ["0-0"]
     yield ["SET", janitor_key(stream, queue.group)], ["nobody", "NX", "XX"]
+    yield ["GET", presence_key(stream, queue.group, "nobody")], []
     yield ["HSET", errors], []
     yield ["HGET", errors], ["0-0"]
     yield ["HDEL", errors], ["0-0"]

