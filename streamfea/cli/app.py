@@ -9,8 +9,8 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamfea import __version__
-from streamfea.cli import consume, consumers, database, demo, look, produce, reset, setup, trim
-from streamfea.errors import ConfigurationError, StreamfeaError
+from streamfea.cli import consume, consumers, database, demo, handlers, look, produce, reset, scaffold, setup, trim
+from streamfea.errors import ConfigurationError, StreamfeaError, failure
 
 __all__ = ["app", "main"]
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     name="streamfea",
     help="Every record of a Redis Stream becomes a committed row in PostgreSQL.",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode="markdown",  # otherwise every line of a docstring stays a line
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -42,6 +42,8 @@ def main() -> None:
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         sys.exit(_report(f"PostgreSQL: {str(cause).strip().splitlines()[0]}", _FAILED, debug=debug))
+    except Exception as error:  # a handler's own command may raise anything
+        sys.exit(_report(f"{failure(error)}; --debug shows the traceback", _FAILED, debug=debug))
 
 
 def _report(message: str, code: int, *, debug: bool) -> int:
@@ -70,5 +72,5 @@ def _options(
     """Every record of a Redis Stream becomes a committed row in PostgreSQL."""
 
 
-for module in (consume, look, consumers, trim, produce, database, reset, setup, demo):
+for module in (consume, look, consumers, trim, produce, database, reset, scaffold, handlers, setup, demo):
     module.register(app)

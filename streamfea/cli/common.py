@@ -15,21 +15,48 @@ from rich.console import Console
 from rich.table import Table
 
 from streamfea.durations import parse_duration
+from streamfea.errors import StreamfeaError
 from streamfea.observe.logs import configure_logging
 from streamfea.settings import Settings, load_settings
 from streamfea.streams.connect import open_redis
 
 __all__ = [
-    "ConfigOption", "DebugOption", "JsonOption", "console", "duration_option", "human_ms", "new_table", "open_client",
-    "print_json", "read_settings",
+    "ConfigOption", "DebugOption", "JsonOption", "QueueArgument", "QueuesArgument", "complete_queue", "console",
+    "duration_option", "human_ms", "new_table", "open_client", "print_json", "queue_names", "read_settings",
 ]  # fmt: skip
 
 THRESHOLD_PASSED = 3
 """The exit code when a `--fail-…` threshold is passed."""
 
+
+def queue_names(context: typer.Context) -> list[str]:
+    """Return the names of the configured queues; none without a configuration that can be used."""
+    try:
+        return list(load_settings(context.params.get("config")).queues)
+    except StreamfeaError:
+        return []
+
+
+def complete_queue(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of the configured queues that begin with what is typed so far."""
+    return [name for name in queue_names(context) if name.startswith(incomplete)]
+
+
 _USUAL = "$STREAMFEA_CONFIG, streamfea.toml or config/streamfea.toml"
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help=f"The TOML file.  [default: {_USUAL}]", show_default=False)
+    Path | None, typer.Option("--config", "-c", help=f"The TOML file; if not given, {_USUAL}.", show_default=False)
+]
+QueuesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="QUEUE", help="All queues, if none is named.", show_default=False, autocompletion=complete_queue
+    ),
+]
+QueueArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="QUEUE", help="All queues, if none is named.", show_default=False, autocompletion=complete_queue
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

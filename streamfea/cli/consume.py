@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streamfea.cli.common import ConfigOption, DebugOption, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, complete_queue, read_settings
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.work.patience import Interrupted
@@ -25,16 +25,14 @@ def register(app: typer.Typer) -> None:
 
 
 def consume(
-    queues: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[QUEUE]...", help="All, if none is named.", show_default=False),
-    ] = None,
+    queues: QueuesArgument = None,
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes per queue; 0: in this process, for a debugger.", show_default=False),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What consumers' names begin with.  [default: the host's name]")
+        str | None,
+        typer.Option(help="What consumers' names begin with; if not given, the host's name.", show_default=False),
     ] = None,
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="Exit when nothing is new, pending or waiting for a retry.")
@@ -46,6 +44,8 @@ def consume(
     """Process records until told to stop: commit, then acknowledge.
 
     SIGTERM or Ctrl-C finishes the batch and hands over the rest; a second one stops at once.
+
+    Example: streamfea consume events --workers 4
     """
     settings = read_settings(config)
     chosen = settings.select(queues or [])
@@ -69,7 +69,12 @@ def consume(
 def shim(
     queues: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[QUEUE]...", help="All that have lists, if none is named.", show_default=False),
+        typer.Argument(
+            metavar="QUEUE",
+            help="All queues that have lists, if none is named.",
+            show_default=False,
+            autocompletion=complete_queue,
+        ),
     ] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="Exit when the lists are empty.")] = False,
     config: ConfigOption = None,
@@ -77,7 +82,9 @@ def shim(
 ) -> None:
     """Move what old producers push to lists onto the queues' streams, in order, until told to stop.
 
-    `consume` does that as well; alone it needs no database. Example: streamfea shim events --until-empty
+    `consume` does that as well; alone it needs no database.
+
+    Example: streamfea shim events --until-empty
     """
     settings = read_settings(config)
     chosen = settings.select(queues or [])
