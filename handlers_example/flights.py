@@ -78,12 +78,9 @@ def register_commands(app: typer.Typer) -> None:
     @app.command()
     def delays(carrier: str = typer.Option("", help="Only this carrier's, as in UA.")) -> None:
         """Show the mean delay at departure of each carrier, in minutes."""
-        query = (
-            select(Carrier.code, func.count(), func.avg(Flight.dep_delay))
-            .join(Flight.carrier)
-            .where(Carrier.code == carrier if carrier else True)
-            .group_by(Carrier.code)
-            .order_by(Carrier.code)
-        )
+        query = select(Carrier.code, func.count(), func.avg(Flight.dep_delay)).join(Flight.carrier)
+        if carrier:
+            query = query.where(Carrier.code == carrier)
+        query = query.group_by(Carrier.code).order_by(Carrier.code)
         for code, flights, delay in dbsession().execute(query):
             print(f"{code}  {flights:>7,} flights  {delay or 0:+.1f} min")

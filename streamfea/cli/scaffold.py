@@ -71,7 +71,8 @@ def _refuse_name(name: str) -> None:
     package = Path(name, "__init__.py").exists()
     if package or name in sys.stdlib_module_names or (not Path(f"{name}.py").exists() and find_spec(name) is not None):
         raise ConfigurationError(
-            f"there is a module {name} already, which {name}.py would hide or be hidden by: choose another name, as in my_{name}"
+            f"there is a module {name} already, and {name}.py would hide it or be hidden by it: choose another name, "
+            f"as in my_{name}"
         )
 
 
