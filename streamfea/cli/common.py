@@ -44,7 +44,9 @@ def complete_queue(context: typer.Context, incomplete: str) -> list[str]:
 
 _USUAL = "$STREAMFEA_CONFIG, streamfea.toml or config/streamfea.toml"
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help=f"The TOML file; if not given, {_USUAL}.", show_default=False)
+    Path | None,
+    # Eager, as `--help` is: `handlers --config PATH --help` tells of the queues in PATH.
+    typer.Option("--config", "-c", help=f"The TOML file; if not given, {_USUAL}.", show_default=False, is_eager=True),
 ]
 QueuesArgument = Annotated[
     list[str] | None,

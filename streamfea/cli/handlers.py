@@ -20,7 +20,7 @@ from streamfea.commands import at_hand
 from streamfea.errors import ConfigurationError, StreamfeaError, failure
 from streamfea.handlers import Handler, load_handler, load_handlers
 from streamfea.schemas import schema_of
-from streamfea.settings import Queue, Settings
+from streamfea.settings import Queue, Settings, load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -43,9 +43,10 @@ def handlers(
 
     Example: streamfea handlers flights delays --carrier UA
     """
+    settings = read_settings(config)
     if context.invoked_subcommand is not None:
         return
-    found = [_described(handler) for handler in load_handlers(read_settings(config).select([]))]
+    found = [_described(handler) for handler in load_handlers(settings.select([]))]
     if json:
         print_json(found)
     else:
@@ -60,7 +61,7 @@ class _Queues(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         try:
-            settings = read_settings(ctx.params.get("config"))
+            settings = load_settings(ctx.params.get("config"))
             [queue] = settings.select([cmd_name])
         except StreamfeaError:
             if ctx.resilient_parsing:
@@ -73,7 +74,7 @@ class _Queue(TyperGroup):
     """The commands of a queue's handler, which is imported when they are asked for, not for a list of queues."""
 
     def __init__(self, settings: Settings, queue: Queue) -> None:
-        super().__init__(name=queue.name, help=f"The commands of {queue.handler}.")
+        super().__init__(name=queue.name, help=f"From the handler {queue.handler}.")
         self._settings = settings
         self._queue = queue
 
@@ -98,8 +99,8 @@ def _own_commands(settings: Settings, handler: Handler) -> TyperGroup:
             with at_hand(settings, handler.queue):
                 return super().invoke(ctx)
 
-    help_ = f"The commands of {handler.queue.handler}, the handler of {handler.queue.name}."
-    app = typer.Typer(cls=WithSession, help=help_, no_args_is_help=True)
+    help_ = f"The commands of the queue {handler.queue.name}, from its handler {handler.queue.handler}."
+    app = typer.Typer(cls=WithSession, help=help_, no_args_is_help=True, rich_markup_mode="markdown")
     _register(handler, app)
     if not app.registered_commands and not app.registered_groups:
         raise ConfigurationError(

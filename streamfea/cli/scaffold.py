@@ -79,7 +79,7 @@ def _refuse_name(name: str) -> None:
 def _refuse_files(paths: Iterable[str]) -> None:
     there = [path for path in paths if Path(path).exists()]
     if there:
-        raise StreamfeaError(f"{' and '.join(there)} exists already: choose another name, or move it away")
+        raise StreamfeaError(f"there is {' and '.join(there)} already: choose another name, or move what is there away")
 
 
 def _with_section(before: str, section: str, name: str, file: Path) -> str:
