@@ -40,7 +40,9 @@ def try_handler(
 
     The schema is made in `database`, a URL as in `[database]` or `embedded:DIR`, else in the database of the
     configuration (`config`, or the one in force); its user must be permitted to create schemas. `settings` are those
-    of a queue, such as `batch_size` or `guarantee`. No Redis is needed. Raises `ConfigurationError`.
+    of a queue, such as `batch_size` or `guarantee`. No Redis is needed.
+
+    Raises `ConfigurationError`, and pydantic's `ValidationError` for a setting or a URL that there is not.
     """
     where = DatabaseSettings(url=database) if database else load_settings(config).database
     loaded = load_handler(Queue(name=handler, **{"stream": handler, "handler": handler, **settings}))

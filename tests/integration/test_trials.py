@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import create_engine, text
 
 from streamfea.errors import ConfigurationError
@@ -73,16 +74,28 @@ def test_settings_are_those_of_a_queue(write: Write, database_url: str) -> None:
 def test_nothing_is_left_in_the_database_even_if_the_test_fails(write: Write, database_url: str) -> None:
     engine = create_engine(database_url)
     query = text("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'streamfea_test_%'")
-    with pytest.raises(ZeroDivisionError), try_handler(write(_PROCESS), database=database_url) as trial:
-        trial.run("one")
+
+    def schemas() -> int:
         with engine.connect() as connection:
-            assert connection.scalar(query) == 1
-        raise ZeroDivisionError
-    with engine.connect() as connection:
-        assert connection.scalar(query) == 0
+            return int(connection.scalar(query) or 0)
+
+    def fail() -> None:
+        with try_handler(write(_PROCESS), database=database_url) as trial:
+            trial.run("one")
+            raise ZeroDivisionError(f"with {schemas()} schema")
+
+    with pytest.raises(ZeroDivisionError, match="with 1 schema"):
+        fail()
+    assert schemas() == 0
     engine.dispose()
 
 
-def test_a_handler_that_cannot_be_used_is_told_in_a_sentence(write: Write, database_url: str) -> None:
-    with pytest.raises(ConfigurationError, match="there is no module 'nowhere'"), try_handler("nowhere", database="x"):
-        pass
+def test_a_handler_that_cannot_be_used_is_told_in_a_sentence(database_url: str) -> None:
+    def attempt(**settings: str) -> None:
+        with try_handler("nowhere", database=database_url, **settings):
+            pass
+
+    with pytest.raises(ConfigurationError, match="there is no module 'nowhere'"):
+        attempt()
+    with pytest.raises(ValidationError, match="guarantee"):
+        attempt(guarantee="twice")
