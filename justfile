@@ -25,7 +25,7 @@ soak SECONDS="120":
 demo *ARGS:
     streamfea demo {{ARGS}}
 
-# Measure: clean, spoiled, scaling, memory, records; or some of them
+# Measure: clean, spoiled, scaling, memory, typed-records, shim; or some of them
 bench *ARGS:
     python -m benchmarks {{ARGS}}
 

@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -91,7 +92,7 @@ def test_nothing_is_left_in_the_database_even_if_the_test_fails(write: Write, da
 
 
 def test_a_handler_that_cannot_be_used_is_told_in_a_sentence(database_url: str) -> None:
-    def attempt(**settings: str) -> None:
+    def attempt(**settings: Any) -> None:
         with try_handler("nowhere", database=database_url, **settings):
             pass
 
