@@ -14,8 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from streamfea import Reject
-from streamfea.commands import dbsession
+from streamfea import Reject, commands
 from streamfea.model import Base
 
 
@@ -82,5 +81,5 @@ def register_commands(app: typer.Typer) -> None:
         if carrier:
             query = query.where(Carrier.code == carrier)
         query = query.group_by(Carrier.code).order_by(Carrier.code)
-        for code, flights, delay in dbsession().execute(query):
+        for code, flights, delay in commands.dbsession().execute(query):
             print(f"{code}  {flights:>7,} flights  {delay or 0:+.1f} min")

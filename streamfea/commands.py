@@ -2,14 +2,14 @@
 
     import typer
 
-    from streamfea.commands import dbsession, queue
+    from streamfea import commands
 
     def register_commands(app: typer.Typer) -> None:
         @app.command()
         def forget(sensor: str) -> None:
             \"\"\"Delete the readings of a sensor.\"\"\"
-            deleted = dbsession().execute(delete(Reading).where(Reading.sensor == sensor)).rowcount
-            print(f"{deleted} readings of the stream {queue().stream} are gone.")
+            deleted = commands.dbsession().execute(delete(Reading).where(Reading.sensor == sensor)).rowcount
+            print(f"{deleted} readings of the stream {commands.queue().stream} are gone.")
 
 Run as `streamfea handlers QUEUE forget SENSOR`. What the session did is committed when the command succeeds, and
 rolled back when it raises or exits with another code than 0.

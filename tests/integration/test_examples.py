@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from sqlalchemy import Engine, create_engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+from typer.testing import CliRunner
 
-from handlers_example.flights import Carrier, Flight, carrier_id
+from handlers_example.flights import Carrier, Flight, carrier_id, register_commands
 from handlers_example.readings import LastReading, Reading
+from streamfea import commands
+from streamfea.settings import load_settings
 from streamfea.testing import Trial, Verdict, try_handler
+from tests.commands import Project
 from tests.waiting import wait_until
 
 Try = Callable[..., Trial]
@@ -110,6 +116,22 @@ def waiting(engine: Engine) -> bool:
             "(SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO carrier%')"
         )
         return connection.execute(query).first() is not None
+
+
+def test_delays_of_a_carrier_are_shown(engine: Engine, tmp_path: Path, redis_url: str, database_url: str) -> None:
+    Flight.__table__.create(engine)  # type: ignore[attr-defined]  # as above
+    with Session(engine) as session, session.begin():
+        for code, delay in ("UA", 1), ("UA", 4), ("AA", None):
+            flight = {**some_flights(1)[0], "dep_delay": delay}
+            flight.pop("carrier")
+            session.add(Flight(**flight, carrier_id=carrier_id(engine, code)))
+    settings = load_settings(Project(tmp_path, redis_url, database_url, "s").config)
+    app = typer.Typer()
+    register_commands(app)
+    with commands.at_hand(settings, settings.queues["q"]):
+        everything, one = (CliRunner().invoke(app, arguments).output for arguments in ([], ["--carrier", "UA"]))
+    assert everything == "AA        1 flights  +0.0 min\nUA        2 flights  +2.5 min\n"
+    assert one == "UA        2 flights  +2.5 min\n"
 
 
 def test_readings_are_kept_and_the_last_of_each_sensor_too(readings: Trial) -> None:

@@ -28,7 +28,7 @@ def test_a_new_handler_passes_its_test_and_consumes(
     environment = {**os.environ, "STREAMFEA_CONFIG": str(project.config)}
     result = subprocess.run(pytest_, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "2 passed" in result.stdout, result.stdout + result.stderr
-    project.run("produce", queue, stdin=_RECORD, cwd=tmp_path)
+    client.xadd(queue, {"record": _RECORD})
     project.run("consume", queue, "--create-tables", "--until-empty", cwd=tmp_path)
     assert "* name: first\n* value: 1.5\n" in project.run("handlers", queue, "latest", cwd=tmp_path)
 
