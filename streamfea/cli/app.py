@@ -4,6 +4,7 @@ import sys
 import traceback
 
 import typer
+from psycopg.errors import UndefinedTable
 from redis.exceptions import RedisError
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
@@ -41,7 +42,8 @@ def main() -> None:
         sys.exit(_report(f"Redis: {error}", _FAILED, debug=debug))
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
-        sys.exit(_report(f"PostgreSQL: {str(cause).strip().splitlines()[0]}", _FAILED, debug=debug))
+        remedy = ": run `streamfea initdb`" if isinstance(cause, UndefinedTable) else ""
+        sys.exit(_report(f"PostgreSQL: {str(cause).strip().splitlines()[0]}{remedy}", _FAILED, debug=debug))
     except Exception as error:  # a handler's own command may raise anything
         sys.exit(_report(f"{failure(error)}; --debug shows the traceback", _FAILED, debug=debug))
 

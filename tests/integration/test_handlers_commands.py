@@ -13,7 +13,7 @@ from redis import Redis
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
-from streamfea.cli.app import app
+from streamfea.cli.app import app, main
 from streamfea.commands import at_hand, dbsession, queue
 from streamfea.errors import StreamfeaError
 from streamfea.settings import Settings, load_settings
@@ -29,6 +29,18 @@ def register_commands(app: typer.Typer) -> None:
     @app.command()
     def count(since: str = typer.Option("", help="Only newer ones.")) -> None:
         "Count the rows."
+"""
+_LOOKER = """
+from sqlalchemy import text
+from streamfea import commands
+
+def process(dbsession, record):
+    pass
+
+def register_commands(app):
+    @app.command()
+    def look():
+        commands.dbsession().execute(text("SELECT 1 FROM nowhere"))
 """
 
 
@@ -109,12 +121,32 @@ def test_nothing_is_at_hand_elsewhere() -> None:
 
 
 @pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("logging_as_before")
+def test_a_missing_table_is_told_with_the_remedy(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "looker.py").write_text(_LOOKER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("STREAMFEA_QUEUES__Q__HANDLER", "looker")
+    monkeypatch.setattr("sys.argv", ["streamfea", "handlers", "--config", settings.source, "q", "look"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert capsys.readouterr().err == 'Error: PostgreSQL: relation "nowhere" does not exist: run `streamfea initdb`\n'
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logging_as_before: None) -> Invoke:
     """Run `streamfea handlers` with a handler of this source; return what is shown, or the error."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
 
     def invoked(source: str, *arguments: str) -> str:
         module = f"handler_{secrets.token_hex(4)}"
@@ -126,9 +158,7 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
         assert result.exception is None or isinstance(result.exception, StreamfeaError), result
         return (result.output if result.exception is None else str(result.exception)).replace(module, "MODULE")
 
-    yield invoked
-    root.handlers[:], root.level = before
-    structlog.reset_defaults()
+    return invoked
 
 
 def test_help_is_there_on_each_level(invoke: Invoke) -> None:
