@@ -21,8 +21,8 @@ from streamfea.settings import Settings, load_settings
 from streamfea.streams.connect import open_redis
 
 __all__ = [
-    "ConfigOption", "DebugOption", "JsonOption", "QueueArgument", "QueuesArgument", "complete_queue", "console",
-    "duration_option", "human_ms", "new_table", "open_client", "print_json", "queue_names", "read_settings",
+    "ConfigOption", "DebugOption", "JsonOption", "QueueArgument", "QueuesArgument", "console", "duration_option",
+    "human_ms", "new_table", "open_client", "print_json", "queue_argument", "queue_names", "read_settings",
 ]  # fmt: skip
 
 THRESHOLD_PASSED = 3
@@ -37,8 +37,12 @@ def queue_names(context: typer.Context) -> list[str]:
         return []
 
 
-def complete_queue(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of the configured queues that begin with what is typed so far."""
+def queue_argument(text: str = "All queues, if none is named.") -> Any:
+    """Return the argument of a command that takes a queue, or several; the shell completes their names."""
+    return typer.Argument(metavar="QUEUE", help=text, show_default=False, autocompletion=_complete_queue)
+
+
+def _complete_queue(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in queue_names(context) if name.startswith(incomplete)]
 
 
@@ -48,18 +52,8 @@ ConfigOption = Annotated[
     # Eager, as `--help` is: `handlers --config PATH --help` tells of the queues in PATH.
     typer.Option("--config", "-c", help=f"The TOML file; if not given, {_USUAL}.", show_default=False, is_eager=True),
 ]
-QueuesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="QUEUE", help="All queues, if none is named.", show_default=False, autocompletion=complete_queue
-    ),
-]
-QueueArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="QUEUE", help="All queues, if none is named.", show_default=False, autocompletion=complete_queue
-    ),
-]
+QueuesArgument = Annotated[list[str] | None, queue_argument()]
+QueueArgument = Annotated[str | None, queue_argument()]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, complete_queue, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, queue_argument, read_settings
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.work.patience import Interrupted
@@ -69,12 +69,7 @@ def consume(
 def shim(
     queues: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="QUEUE",
-            help="All queues that have lists, if none is named.",
-            show_default=False,
-            autocompletion=complete_queue,
-        ),
+        queue_argument("All queues that have lists, if none is named."),
     ] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="Exit when the lists are empty.")] = False,
     config: ConfigOption = None,

@@ -59,7 +59,9 @@ def register(app: typer.Typer) -> None:
 def demo(
     directory: Annotated[
         Path | None,
-        typer.Argument(help="Where the servers live; if not given, in a temporary folder.", show_default=False),
+        typer.Argument(
+            metavar="DIR", help="Where the servers live; if not given, in a temporary folder.", show_default=False
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave servers and data there, to explore.")] = False,
     _debug: DebugOption = False,

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import Progress
 
-from streamfea.cli.common import ConfigOption, DebugOption, complete_queue, open_client, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, open_client, queue_argument, read_settings
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.settings import Queue
 
@@ -30,10 +30,10 @@ def register(app: typer.Typer) -> None:
 
 
 def produce(
-    queue: Annotated[
-        str, typer.Argument(help="The queue whose stream gets the records.", autocompletion=complete_queue)
-    ],
-    file: Annotated[str, typer.Argument(help="One record a line, also gzipped (.gz); - for standard input.")] = "-",
+    queue: Annotated[str, queue_argument("The queue whose stream gets the records.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="One record a line, also gzipped (.gz); - for standard input.")
+    ] = "-",
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="At most so many records a second.", show_default=False)
     ] = None,

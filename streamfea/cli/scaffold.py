@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def new_handler(
-    name: Annotated[str, typer.Argument(help="The name of the handler's module and of its queue.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the handler's module and of its queue.")],
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
