@@ -49,7 +49,9 @@ def type_name(annotation: Any) -> str:
     """Return what people call the type of a record."""
     if annotation in _RAW:
         return "bytes"
-    return annotation.__qualname__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__qualname__
+    return str(annotation).replace("typing.", "")
 
 
 def _json_decoder(annotation: Any) -> Decode:
