@@ -37,7 +37,7 @@ faults SECONDS="60" *ARGS:
 demo *ARGS:
     streamfea demo {{ARGS}}
 
-# Measure: clean, spoiled, scaling, memory, records; or some of them
+# Measure: clean, spoiled, scaling, memory, typed-records, shim; or some of them
 bench *ARGS:
     python -m benchmarks {{ARGS}}
 

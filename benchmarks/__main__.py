@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import clean_rate, memory, records, scaling, shim
+from benchmarks import clean_rate, memory, scaling, shim, typed_records
 from benchmarks.servers import Servers
 from streamfea.embedded import ensure_postgresql, ensure_valkey, stop
 
@@ -19,7 +19,7 @@ _ALL: dict[str, Callable[[Servers, Console, bool], None]] = {
     "spoiled": clean_rate.spoiled,
     "scaling": scaling.run,
     "memory": memory.run,
-    "records": records.run,
+    "typed-records": typed_records.run,
     "shim": shim.run,
 }
 

@@ -4,6 +4,7 @@ What a handler raises on purpose (`Reject`, `Retry`) tells what shall become of 
 else here is for the person at the terminal: the message is one sentence that names the thing and the remedy.
 """
 
+import traceback
 from datetime import timedelta
 
 from streamfea.durations import parse_duration
@@ -38,3 +39,11 @@ class Retry(Exception):  # noqa: N818 - as above
         super().__init__(reason)
         self.reason = reason
         self.delay = parse_duration(delay)
+
+
+def failure(error: BaseException) -> str:
+    """Return what was raised and where, in one line: for what somebody else's code raises."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    text = str(error).strip()
+    return f"{type(error).__name__}{f': {text.splitlines()[0]}' if text else ''}{where}"

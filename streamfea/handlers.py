@@ -3,17 +3,16 @@
 import importlib
 import inspect
 import sys
-import traceback
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ForwardRef, TypeAlias, get_args, get_origin
 
 from sqlalchemy.orm import Session
 
-from streamfea.errors import ConfigurationError
-from streamfea.records import Decode, decoder_of
+from streamfea.errors import ConfigurationError, failure
+from streamfea.records import Decode, decoder_of, type_name
 from streamfea.settings import Queue
 
 __all__ = ["Handler", "load_handler", "load_handlers"]
@@ -21,6 +20,7 @@ __all__ = ["Handler", "load_handler", "load_handlers"]
 
 Process: TypeAlias = Callable[[Session, bytes], Any]
 ProcessBatch: TypeAlias = Callable[[Session, list[Any]], Any]
+RegisterCommands: TypeAlias = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,9 @@ class Handler:
 
     `process_batch(dbsession, records)` is None when the module has none. It takes records that are decoded already,
     each by `decode`, which raises `Reject`, or as they came where `decode` is None.
+
+    `takes` names what each of the module's own functions takes, as in `{"process": "bytes"}`. `register_commands(app)`
+    adds the handler's own commands to a Typer application; None when there are none.
     """
 
     queue: Queue
@@ -40,6 +43,8 @@ class Handler:
     process: Process
     process_batch: ProcessBatch | None = None
     decode: Decode | None = None
+    takes: Mapping[str, str] = field(default_factory=dict)
+    register_commands: RegisterCommands | None = None
 
 
 def load_handlers(queues: list[Queue]) -> list[Handler]:
@@ -77,14 +82,24 @@ def load_handler(queue: Queue) -> Handler:
 
 def _handler_of(queue: Queue, module: ModuleType, where: str) -> Handler:
     process, batch = getattr(module, "process", None), getattr(module, "process_batch", None)
-    decode = _record_decoder(where, module, batch, of_list=True) if callable(batch) else None
+    takes: dict[str, str] = {}
+    decode = None
+    if callable(batch):
+        kind = _record_type(where, module, batch, of_list=True)
+        takes["process_batch"] = f"list[{type_name(kind)}]"
+        decode = _decoder(where, batch, kind)
     if callable(process):
-        one = _decoding(process, _record_decoder(where, module, process))
+        kind = _record_type(where, module, process)
+        takes["process"] = type_name(kind)
+        one = _decoding(process, _decoder(where, process, kind))
     elif callable(batch):
         one = _batch_of_one(batch, decode)
     else:
         raise ConfigurationError(f"{where}: {queue.handler} has no function process(dbsession, record)")
-    return Handler(queue, module, one, batch if callable(batch) else None, decode)
+    commands = getattr(module, "register_commands", None)
+    return Handler(
+        queue, module, one, batch if callable(batch) else None, decode, takes, commands if callable(commands) else None
+    )
 
 
 def _decoding(process: Callable[[Session, Any], Any], decode: Decode | None) -> Process:
@@ -108,18 +123,15 @@ def _batch_of_one(batch: ProcessBatch, decode: Decode | None) -> Process:
 def _import_problem(name: str, error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{name}.".startswith(f"{error.name}."):
         return f"there is no module {error.name!r} in {Path.cwd()} or anywhere else on sys.path"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"importing {name} failed with {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
+    return f"importing {name} failed with {failure(error)}"
 
 
-def _record_decoder(
-    where: str, module: ModuleType, function: Callable[..., Any], *, of_list: bool = False
-) -> Decode | None:
-    """Return what decodes a record for `function`, by the annotation of its second parameter.
+def _record_type(where: str, module: ModuleType, function: Callable[..., Any], *, of_list: bool = False) -> Any:
+    """Return the annotation of a record in the second parameter of `function`.
 
     Raises `ConfigurationError` when it cannot be called with a session and a record, or a list of records.
     """
-    name = f"{getattr(function, '__name__', 'process')}()"
+    name = _called(function)
     second = "records" if of_list else "record"
     if inspect.iscoroutinefunction(function):
         raise ConfigurationError(f"{where}: {name} must be an ordinary function, not an async one")
@@ -131,7 +143,7 @@ def _record_decoder(
     parameter = signature.parameters[list(bound.arguments)[-1]]
     try:
         annotation = _resolved(parameter.annotation, function, module)
-        return decoder_of(_item_of(annotation) if of_list else annotation)
+        return _item_of(annotation) if of_list else annotation
     except NameError as error:
         raise ConfigurationError(
             f"{where}: the annotation of {name}'s {parameter.name} cannot be resolved: {error}; "
@@ -139,6 +151,17 @@ def _record_decoder(
         ) from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {name}: {error}") from error
+
+
+def _decoder(where: str, function: Callable[..., Any], kind: Any) -> Decode | None:
+    try:
+        return decoder_of(kind)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {_called(function)}: {error}") from error
+
+
+def _called(function: Callable[..., Any]) -> str:
+    return f"{getattr(function, '__name__', 'process')}()"
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

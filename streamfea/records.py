@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from streamfea.errors import ConfigurationError, Reject
 
-__all__ = ["Decode", "decoder_of"]
+__all__ = ["Decode", "decoder_of", "type_name"]
 
 Decode: TypeAlias = Callable[[bytes], Any]
 """Returns what a record holds; raises `Reject` with field and reason when it does not hold what it should."""
@@ -41,8 +41,17 @@ def decoder_of(annotation: Any) -> Decode | None:
         return _text
     for member in _members(annotation):
         if not _is_supported(member):
-            raise ConfigurationError(f"a record cannot be {_name(annotation)}: annotate it as {_SUPPORTED}")
+            raise ConfigurationError(f"a record cannot be {type_name(annotation)}: annotate it as {_SUPPORTED}")
     return _json_decoder(annotation)
+
+
+def type_name(annotation: Any) -> str:
+    """Return what people call the type of a record."""
+    if annotation in _RAW:
+        return "bytes"
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__qualname__
+    return str(annotation).replace("typing.", "")
 
 
 def _json_decoder(annotation: Any) -> Decode:
@@ -50,7 +59,7 @@ def _json_decoder(annotation: Any) -> Decode:
         return _by_pydantic(annotation) if _needs_pydantic(annotation) else _by_msgspec(annotation)
     except (TypeError, ValueError, NameError, PydanticUserError) as error:
         problem = str(error).strip().splitlines()[0]
-        raise ConfigurationError(f"records cannot be decoded into {_name(annotation)}: {problem}") from error
+        raise ConfigurationError(f"records cannot be decoded into {type_name(annotation)}: {problem}") from error
 
 
 def _text(record: bytes) -> str:
@@ -179,7 +188,3 @@ def _shapes_in(shape: Any, seen: set[int]) -> Iterator[shapes.Type]:
         yield shape
         for name in shape.__struct_fields__:
             yield from _shapes_in(getattr(shape, name), seen)
-
-
-def _name(annotation: Any) -> str:
-    return annotation.__qualname__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)

@@ -38,7 +38,7 @@ from streamfea.retention import ACKED, Retention, parse_retention
 
 __all__ = [
     "DatabaseSettings", "LogSettings", "Queue", "RedisSettings", "Settings", "describe", "environment_variable",
-    "load_settings", "to_toml",
+    "find_config", "load_settings", "to_toml",
 ]  # fmt: skip
 
 _PREFIX = "STREAMFEA_"
@@ -306,7 +306,12 @@ def load_settings(path: Path | None = None) -> Settings:
 
     Raises `ConfigurationError` that lists every mistake.
     """
-    source = _find(path)
+    source = find_config(path)
+    if source is None:
+        raise ConfigurationError(
+            f"no configuration: neither {' nor '.join(map(str, _FILES))} is in {Path.cwd()}; "
+            f"name a file with --config or ${_CONFIG_VARIABLE}, or write one with `streamfea new-handler NAME`"
+        )
     try:
         settings = Settings(source=str(source))
     except ValidationError as error:
@@ -318,6 +323,17 @@ def load_settings(path: Path | None = None) -> Settings:
     if unknown:
         raise ConfigurationError(mistakes_in(None, "the environment", unknown, Settings))
     return settings
+
+
+def find_config(path: Path | None = None) -> Path | None:
+    """Return `path`, else what the environment names, else the first of the usual files that is there, if any is.
+
+    Raises `ConfigurationError` when the file that was named does not exist.
+    """
+    given = path or (Path(variable) if (variable := os.environ.get(_CONFIG_VARIABLE)) else None)
+    if given is not None and not given.is_file():
+        raise ConfigurationError(f"there is no configuration file {given}")
+    return given or next((candidate for candidate in _FILES if candidate.is_file()), None)
 
 
 def environment_variable(section: str, key: str) -> str:
@@ -342,21 +358,6 @@ def describe(settings: Settings) -> dict[str, Any]:
 def to_toml(settings: dict[str, Any]) -> str:
     """Return TOML text."""
     return tomli_w.dumps(settings)
-
-
-def _find(path: Path | None) -> Path:
-    given = path or (Path(variable) if (variable := os.environ.get(_CONFIG_VARIABLE)) else None)
-    if given is not None:
-        if not given.is_file():
-            raise ConfigurationError(f"there is no configuration file {given}")
-        return given
-    for candidate in _FILES:
-        if candidate.is_file():
-            return candidate
-    raise ConfigurationError(
-        f"no configuration: neither {' nor '.join(map(str, _FILES))} is in {Path.cwd()}; "
-        f"name a file with --config or ${_CONFIG_VARIABLE}"
-    )
 
 
 def _complete(name: str, queue: Any, defaults: dict[str, Any]) -> Any:

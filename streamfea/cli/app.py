@@ -6,10 +6,11 @@ import traceback
 import typer
 
 from streamfea.cli.commands import LazyCommands
-from streamfea.errors import ConfigurationError, StreamfeaError
+from streamfea.errors import ConfigurationError, StreamfeaError, failure
 
 __all__ = ["app", "main"]
 
+_UNDEFINED_TABLE = "42P01"  # PostgreSQL manual, "PostgreSQL Error Codes"
 _FAILED, _CANNOT_WORK, _INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
@@ -17,7 +18,7 @@ app = typer.Typer(
     cls=LazyCommands,
     help="Every record of a Redis Stream becomes a committed row in PostgreSQL.",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode="markdown",  # otherwise every line of a docstring stays a line
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -35,9 +36,8 @@ def main() -> None:
     except StreamfeaError as error:
         sys.exit(_report(str(error), _FAILED, debug=debug))
     except Exception as error:
-        message = _of_a_server(error)
-        if message is None:
-            raise
+        # A handler's own command may raise anything.
+        message = _of_a_server(error) or f"{failure(error)}; --debug shows the traceback"
         sys.exit(_report(message, _FAILED, debug=debug))
 
 
@@ -52,7 +52,8 @@ def _of_a_server(error: Exception) -> str | None:
         return f"Redis: {told(error)}"
     if isinstance(error, SQLAlchemyError):
         cause = getattr(error, "orig", None) or error
-        return f"PostgreSQL: {str(cause).strip().splitlines()[0]}"
+        remedy = ": run `streamfea initdb`" if getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE else ""
+        return f"PostgreSQL: {str(cause).strip().splitlines()[0]}{remedy}"
     return None
 
 

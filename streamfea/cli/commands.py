@@ -70,6 +70,11 @@ LISTED = {
         "setup", "Set up",
         "Print the settings in force as TOML: file, environment and defaults; secrets are masked.",
     ),
+    "new-handler": Listed(
+        "scaffold", "Set up",
+        "Write a handler, a test of it and its section of the configuration; overwrite nothing.",
+    ),
+    "handlers": Listed("handlers", "Set up", "List the handlers, or run a command of a queue's handler."),
     "demo": Listed(
         "demo", "Set up",
         "Show it all: embedded servers, 19,811 real flights, two workers, one of them killed halfway.",

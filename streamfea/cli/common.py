@@ -15,22 +15,45 @@ from rich.console import Console
 from rich.table import Table
 
 from streamfea.durations import parse_duration
+from streamfea.errors import StreamfeaError
 from streamfea.observe.logs import configure_logging
 from streamfea.settings import Settings, load_settings
 from streamfea.streams.connect import open_redis
 
 __all__ = [
-    "ConfigOption", "DebugOption", "JsonOption", "console", "duration_option", "human_ms", "new_table", "open_client",
-    "print_json", "read_settings",
+    "ConfigOption", "DebugOption", "JsonOption", "QueueArgument", "QueuesArgument", "console", "duration_option",
+    "human_ms", "new_table", "open_client", "print_json", "queue_argument", "queue_names", "read_settings",
 ]  # fmt: skip
 
 THRESHOLD_PASSED = 3
 """The exit code when a `--fail-…` threshold is passed."""
 
+
+def queue_names(context: typer.Context) -> list[str]:
+    """Return the names of the configured queues; none without a configuration that can be used."""
+    try:
+        return list(load_settings(context.params.get("config")).queues)
+    except StreamfeaError:
+        return []
+
+
+def queue_argument(text: str = "All queues, if none is named.") -> Any:
+    """Return the argument of a command that takes a queue, or several; the shell completes their names."""
+    return typer.Argument(metavar="QUEUE", help=text, show_default=False, autocompletion=_complete_queue)
+
+
+def _complete_queue(context: typer.Context, incomplete: str) -> list[str]:
+    return [name for name in queue_names(context) if name.startswith(incomplete)]
+
+
 _USUAL = "$STREAMFEA_CONFIG, streamfea.toml or config/streamfea.toml"
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help=f"The TOML file.  [default: {_USUAL}]", show_default=False)
+    Path | None,
+    # Eager, as `--help` is: `handlers --config PATH --help` tells of the queues in PATH.
+    typer.Option("--config", "-c", help=f"The TOML file; if not given, {_USUAL}.", show_default=False, is_eager=True),
 ]
+QueuesArgument = Annotated[list[str] | None, queue_argument()]
+QueueArgument = Annotated[str | None, queue_argument()]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from streamfea.cli.common import ConfigOption, DebugOption, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, queue_argument, read_settings
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.streams.presence import Holder, consumer_name
@@ -23,10 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def consume(
-    queues: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[QUEUE]...", help="All, if none is named.", show_default=False),
-    ] = None,
+    queues: QueuesArgument = None,
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes per queue; 0: in this process, for a debugger.", show_default=False),
@@ -34,7 +31,8 @@ def consume(
     name: Annotated[
         str | None,
         typer.Option(
-            help="Name the consumers NAME-1, NAME-2 and so on, the same after a restart; otherwise they get new names."
+            help="Name the consumers NAME-1, NAME-2 and so on, which stay the same; if not given, names are new.",
+            show_default=False,
         ),
     ] = None,
     until_empty: Annotated[
@@ -47,6 +45,8 @@ def consume(
     """Process records until told to stop: commit, then acknowledge.
 
     SIGTERM or Ctrl-C finishes the batch and hands over the rest; a second one stops at once.
+
+    Example: streamfea consume events --workers 4
     """
     settings = read_settings(config)
     chosen = settings.select(queues or [])
@@ -70,7 +70,7 @@ def consume(
 def shim(
     queues: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[QUEUE]...", help="All that have lists, if none is named.", show_default=False),
+        queue_argument("All queues that have lists, if none is named."),
     ] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="Exit when the lists are empty.")] = False,
     config: ConfigOption = None,
@@ -78,7 +78,9 @@ def shim(
 ) -> None:
     """Move what old producers push to lists onto the queues' streams, in order, until told to stop.
 
-    `consume` does that as well; alone it needs no database. Example: streamfea shim events --until-empty
+    `consume` does that as well; alone it needs no database.
+
+    Example: streamfea shim events --until-empty
     """
     settings = read_settings(config)
     chosen = settings.select(queues or [])

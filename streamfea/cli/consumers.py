@@ -10,6 +10,7 @@ from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
     JsonOption,
+    QueueArgument,
     console,
     duration_option,
     human_ms,
@@ -23,8 +24,6 @@ from streamfea.settings import Queue
 from streamfea.streams.consumers import Member, forget_if_idle, members
 
 _ALIVE_STYLES = {"yes": "green", "no": "bold red", "unknown": "yellow"}
-
-_QueueArgument = Annotated[str | None, typer.Argument(help="All, if none is named.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(
-    queue: _QueueArgument = None,
+    queue: QueueArgument = None,
     json: JsonOption = False,
     config: ConfigOption = None,
     _debug: DebugOption = False,
@@ -49,7 +48,9 @@ def list_(
     """List the consumers of each queue's group: where they run, whether they live, what they hold.
 
     A process that lives says so every few seconds, whichever host it is on; `unknown` is what streamfea has not
-    named. Example: streamfea consumers list events --json
+    named.
+
+    Example: streamfea consumers list events --json
     """
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])
@@ -64,7 +65,7 @@ def list_(
 
 
 def prune(
-    queue: _QueueArgument = None,
+    queue: QueueArgument = None,
     idle: Annotated[str, typer.Option(help="Forget only what was not seen for so long, or is known to be dead.")] = (
         "10m"
     ),
@@ -73,7 +74,9 @@ def prune(
 ) -> None:
     """Forget consumers that are gone and hold nothing; tell which went, and which stay and why.
 
-    What is pending for a consumer is never dropped. Example: streamfea consumers prune events --idle 1h
+    What is pending for a consumer is never dropped.
+
+    Example: streamfea consumers prune events --idle 1h
     """
     at_least: timedelta = duration_option(idle)
     settings = read_settings(config)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
-from streamfea.cli.common import ConfigOption, DebugOption, console, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, console, queue_argument, read_settings
 from streamfea.database.engine import open_database
 from streamfea.database.migrations import Migrations
 from streamfea.database.setup import all_schemas, create_all, drop_all, migrate_all
@@ -69,7 +69,7 @@ def dropdb(
 
 
 def make_migration(
-    queue: Annotated[str, typer.Argument(help="The queue whose handler's models have changed.")],
+    queue: Annotated[str, queue_argument("The queue whose handler's models have changed.")],
     message: Annotated[
         str, typer.Option("--message", "-m", "--description", "-d", help="What changes, in a few words.")
     ],

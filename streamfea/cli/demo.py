@@ -59,12 +59,17 @@ def register(app: typer.Typer) -> None:
 def demo(
     directory: Annotated[
         Path | None,
-        typer.Argument(help="Where the servers live.  [default: a temporary folder]", show_default=False),
+        typer.Argument(
+            metavar="DIR", help="Where the servers live; if not given, in a temporary folder.", show_default=False
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave servers and data there, to explore.")] = False,
     _debug: DebugOption = False,
 ) -> None:
-    """Show it all: embedded servers, 19,811 real flights, two workers, one of them killed halfway."""
+    """Show it all: embedded servers, 19,811 real flights, two workers, one of them killed halfway.
+
+    Example: streamfea demo var/demo --keep
+    """
     if find_spec("handlers_example") is None and not _DATA.exists():
         raise StreamfeaError(f"the demo needs {_DATA}: run it in a clone of the repository")
     with _folder(directory, keep=keep) as folder:
@@ -273,8 +278,8 @@ def _count(engine: Engine) -> int:
 
 def _delays(engine: Engine) -> Table:
     query = text(
-        "SELECT carrier, count(*) AS flights, avg(dep_delay) AS departure, avg(arr_delay) AS arrival FROM flight "
-        "GROUP BY carrier ORDER BY flights DESC LIMIT 8"
+        "SELECT code, count(*) AS flights, avg(dep_delay) AS departure, avg(arr_delay) AS arrival "
+        "FROM flight JOIN carrier ON carrier.id = carrier_id GROUP BY code ORDER BY flights DESC LIMIT 8"
     )
     table = new_table(
         "carrier",
@@ -285,7 +290,7 @@ def _delays(engine: Engine) -> Table:
     )
     with engine.connect() as connection:
         for row in connection.execute(query):
-            table.add_row(row.carrier, f"{row.flights:,}", f"{row.departure:+.1f} min", f"{row.arrival:+.1f} min")
+            table.add_row(row.code, f"{row.flights:,}", f"{row.departure:+.1f} min", f"{row.arrival:+.1f} min")
     return table
 
 

@@ -16,6 +16,8 @@ from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
     JsonOption,
+    QueueArgument,
+    QueuesArgument,
     console,
     duration_option,
     human_ms,
@@ -40,10 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    queues: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[QUEUE]...", help="All, if none is named.", show_default=False),
-    ] = None,
+    queues: QueuesArgument = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds, until Ctrl-C.")] = False,
     json: JsonOption = False,
     fail_lag: Annotated[
@@ -56,7 +55,10 @@ def status(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Show, for each queue, how much is waiting, being worked on, being retried, and dead."""
+    """Show, for each queue, how much is waiting, being worked on, being retried, and dead.
+
+    Example: streamfea status events --fail-lag 10000 --fail-age 5m
+    """
     oldest_allowed = None if fail_age is None else duration_option(fail_age)
     if watch and json:
         raise typer.BadParameter("--watch is for people, --json for programs: choose one")
@@ -76,7 +78,7 @@ def status(
 
 
 def pending(
-    queue: Annotated[str | None, typer.Argument(help="All, if none is named.", show_default=False)] = None,
+    queue: QueueArgument = None,
     idle: Annotated[str, typer.Option(help="Only what nobody has touched for so long.")] = "0s",
     consumer: Annotated[str | None, typer.Option(help="Only what this consumer has.", show_default=False)] = None,
     min_deliveries: Annotated[int, typer.Option(min=1, help="Only what was delivered so often.")] = 1,
@@ -88,7 +90,10 @@ def pending(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """List what was delivered and is not acknowledged, oldest first, and why it failed."""
+    """List what was delivered and is not acknowledged, oldest first, and why it failed.
+
+    Example: streamfea pending events --idle 60s --min-deliveries 2
+    """
     wanted = PendingFilter(duration_option(idle), consumer, min_deliveries)
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import Progress
 
-from streamfea.cli.common import ConfigOption, DebugOption, open_client, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, open_client, queue_argument, read_settings
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.settings import Queue
 
@@ -30,8 +30,10 @@ def register(app: typer.Typer) -> None:
 
 
 def produce(
-    queue: Annotated[str, typer.Argument(help="The queue whose stream gets the records.")],
-    file: Annotated[str, typer.Argument(help="One record a line, also gzipped (.gz); - for standard input.")] = "-",
+    queue: Annotated[str, queue_argument("The queue whose stream gets the records.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="One record a line, also gzipped (.gz); - for standard input.")
+    ] = "-",
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="At most so many records a second.", show_default=False)
     ] = None,
@@ -41,7 +43,10 @@ def produce(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Put one record a line onto a queue's stream; blank lines are skipped."""
+    """Put one record a line onto a queue's stream; blank lines are skipped.
+
+    Example: streamfea produce events records.jsonl.gz --rate 100
+    """
     settings = read_settings(config)
     [chosen] = settings.select([queue])
     if to_list and chosen.legacy_list is None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection, func, select
 
-from streamfea.cli.common import ConfigOption, DebugOption, console, open_client, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, console, open_client, queue_argument, read_settings
 from streamfea.cli.database import open_engine
 from streamfea.database.ledger import LEDGER_TABLES, Ledger
 from streamfea.database.schema import tables_there
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def reset(
-    queue: Annotated[str, typer.Argument(help="The queue to process anew.")],
+    queue: Annotated[str, queue_argument("The queue to process anew.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     force: Annotated[
         bool,

@@ -33,7 +33,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(json: JsonOption = False, config: ConfigOption = None, _debug: DebugOption = False) -> None:
-    """Look at configuration, handlers, both servers, permissions and tables; exit 1 when something is wrong."""
+    """Look at configuration, handlers, both servers, permissions and tables; exit 1 when something is wrong.
+
+    Example: streamfea check --json
+    """
     settings = read_settings(config)
     findings = list(_findings(settings))
     if json:
@@ -45,7 +48,10 @@ def check(json: JsonOption = False, config: ConfigOption = None, _debug: DebugOp
 
 
 def print_config(config: ConfigOption = None, _debug: DebugOption = False) -> None:
-    """Print the settings in force as TOML: file, environment and defaults; secrets are masked."""
+    """Print the settings in force as TOML: file, environment and defaults; secrets are masked.
+
+    Example: STREAMFEA_CONSUMER__WORKERS=4 streamfea print-config
+    """
     settings = read_settings(config)
     print(f"# from {settings.source}, the environment and the defaults\n")
     print(to_toml(describe(settings)), end="")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from redis import Redis
 
-from streamfea.cli.common import ConfigOption, DebugOption, console, open_client, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, console, open_client, read_settings
 from streamfea.settings import Queue
 from streamfea.streams.trim import Trimmer, count_acknowledged
 
@@ -17,17 +17,16 @@ def register(app: typer.Typer) -> None:
 
 
 def trim(
-    queues: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[QUEUE]...", help="All, if none is named.", show_default=False),
-    ] = None,
+    queues: QueuesArgument = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them, and remove nothing.")] = False,
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
     """Remove entries that every group of the stream has acknowledged, whatever `retention` says.
 
-    What any group still has to read or to acknowledge stays. Example: streamfea trim events --dry-run
+    What any group still has to read or to acknowledge stays.
+
+    Example: streamfea trim events --dry-run
     """
     settings = read_settings(config)
     chosen = settings.select(queues or [])

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -12,21 +11,20 @@ from redis.exceptions import RedisError
 from sqlalchemy.orm import sessionmaker
 
 from streamfea.database.fencing import end_transactions
-from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
 from streamfea.handlers import Handler
 from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Claimed, Group
 from streamfea.streams.presence import Presence
-from streamfea.work.batch import GroupCommit
-from streamfea.work.fields import missing_record, record_of
+from streamfea.work.commits import group_commit
+from streamfea.work.fields import missing_record
 from streamfea.work.janitor import Janitor
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
 from streamfea.work.patience import Interrupted, Patience
 from streamfea.work.policy import Fault, Outcome, whose_fault
-from streamfea.work.runner import Watch, WholeBatch, WorldFaultError
+from streamfea.work.runner import Watch, WorldFaultError
 from streamfea.work.settle import Reason, Settlement
 from streamfea.work.stopping import StopSignal
 
@@ -72,7 +70,6 @@ class Worker:
         log_records: bool = False,
     ) -> None:
         queue = handler.queue
-        record = partial(record_of, field=queue.field, logged=log_records)
         self._queue = queue
         self._group = group
         self._stop = stop
@@ -89,17 +86,7 @@ class Worker:
         self._pace = Pace(queue.commit_interval, queue.batch_size)
         self._look_for_due_at = 0.0
         self._done = 0
-        self._batch = GroupCommit(
-            sessions,
-            lambda session, entry: handler.process(session, record(entry)),
-            whole_batch(handler, record),
-            batch_size=queue.batch_size,
-            commit_interval_seconds=queue.commit_interval.total_seconds(),
-            stop=stop,
-            watch=watch,
-            ledger=Ledger(queue.stream, queue.group) if queue.guarantee == "exactly-once" else None,
-            ours=self._ours,
-        )
+        self._batch = group_commit(handler, sessions, stop, watch=watch, log_records=log_records, ours=self._ours)
 
     def run(self) -> None:
         """Work until told to stop, then give back what was not started and leave the group."""
@@ -308,13 +295,3 @@ def _is_away(error: BaseException) -> bool:
     if isinstance(error, WorldFaultError):
         return error.outage
     return whose_fault(error) is Fault.OUTAGE
-
-
-def whole_batch(handler: Handler, record: Callable[[Entry], bytes]) -> WholeBatch | None:
-    """Return how the handler takes a whole batch, if it does."""
-    if handler.process_batch is None:
-        return None
-    decode = handler.decode
-    if decode is None:
-        return WholeBatch(record, handler.process_batch)
-    return WholeBatch(lambda entry: decode(record(entry)), handler.process_batch)

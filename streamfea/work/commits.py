@@ -1,0 +1,52 @@
+"""From a handler to the group commits that its records run in."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sqlalchemy.orm import sessionmaker
+
+from streamfea.database.ledger import Ledger
+from streamfea.database.session import DbSession
+from streamfea.entry import Entry
+from streamfea.handlers import Handler
+from streamfea.work.batch import GroupCommit
+from streamfea.work.fields import record_of
+from streamfea.work.runner import Watch, WholeBatch
+from streamfea.work.stopping import StopSignal
+
+__all__ = ["group_commit"]
+
+
+def group_commit(
+    handler: Handler,
+    sessions: "sessionmaker[DbSession]",
+    stop: StopSignal,
+    *,
+    watch: Watch | None = None,
+    log_records: bool = False,
+    ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
+) -> GroupCommit:
+    """Return what runs entries of the handler's queue, as the queue's settings say; `ours` is `GroupCommit`'s."""
+    queue = handler.queue
+    record = partial(record_of, field=queue.field, logged=log_records)
+    return GroupCommit(
+        sessions,
+        lambda session, entry: handler.process(session, record(entry)),
+        _whole_batch(handler, record),
+        batch_size=queue.batch_size,
+        commit_interval_seconds=queue.commit_interval.total_seconds(),
+        stop=stop,
+        watch=watch,
+        ledger=Ledger(queue.stream, queue.group) if queue.guarantee == "exactly-once" else None,
+        ours=ours,
+    )
+
+
+def _whole_batch(handler: Handler, record: Callable[[Entry], bytes]) -> WholeBatch | None:
+    """Return how the handler takes a whole batch, if it does."""
+    if handler.process_batch is None:
+        return None
+    decode = handler.decode
+    if decode is None:
+        return WholeBatch(record, handler.process_batch)
+    return WholeBatch(lambda entry: decode(record(entry)), handler.process_batch)
