@@ -43,6 +43,9 @@ def main() -> None:
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         sys.exit(_report(f"PostgreSQL: {str(cause).strip().splitlines()[0]}", _FAILED, debug=debug))
+    except Exception as error:  # a mistake of ours, or a server that is none: still one line, unless more is asked for
+        reason = traceback.format_exception_only(error)[-1].strip()
+        sys.exit(_report(f"unexpected: {reason}; --debug shows where", _FAILED, debug=debug))
 
 
 def _report(message: str, code: int, *, debug: bool) -> int:
