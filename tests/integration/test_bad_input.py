@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from streamfea.cli.app import main
 from streamfea.errors import ConfigurationError
 from streamfea.settings import describe, load_settings, to_toml
-from tests.commands import HANDLERS
+from tests.commands import HANDLERS, Project
+from tests.waiting import wait_until
 
 _ONCE = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -120,7 +121,8 @@ def configured(folder: Path, redis_url: str) -> Path:
 
 _WORDS = st.sampled_from(
     ["status", "pending", "produce", "check", "print-config", "initdb", "dropdb", "migratedb", "trim", "reset",
-     "consumers", "list", "prune", "refresh-views", "make-migration", "q", "-", "--json", "--yes", "--help", "--limit", "--idle",
+     "consumers", "list", "prune", "refresh-views", "make-migration", "q", "-", "--json", "--yes", "--help",
+     "--limit", "--idle",
      "--fail-over", "--fail-lag", "--fail-age", "--rate", "--dry-run", "-m", "--list", "-1", "1e9", "5m",
      "/dev/null", "."]
 )  # fmt: skip
@@ -202,3 +204,15 @@ def test_a_confused_postgresql_is_told_in_one_line(
     assert said.code == 1
     assert said.err.startswith("Error: PostgreSQL: ")
     assert len(said.err.splitlines()) == 1
+
+
+def test_consume_waits_for_what_is_no_redis_and_says_so_once(
+    tmp_path: Path, project: Project, database_url: str
+) -> None:
+    with confused_server(b"HTTP/1.1 503 Service Unavailable\r\n\r\n") as port:
+        misled = Project(tmp_path / "misled", f"redis://127.0.0.1:{port}", database_url, "s")
+        with misled.consuming() as consumer:
+            wait_until(lambda: "waiting for Redis" in consumer.log(), "it says that it waits")
+            assert consumer.terminate() == 0
+    assert consumer.log().count("waiting for Redis") == 1
+    assert "Traceback" not in consumer.log()
