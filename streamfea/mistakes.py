@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -26,8 +27,10 @@ _EXAMPLES = {
 
 def check_redis_url(url: Any) -> Any:
     """Return `url`; raise `ValueError` when it is of a kind that this version does not know."""
-    if not isinstance(url, str) or url.startswith(_REDIS_SCHEMES):
+    if not isinstance(url, str) or url.startswith("embedded:"):
         return _with_folder(url)
+    if url.startswith(_REDIS_SCHEMES):
+        return _with_readable_parts(url)
     if url.startswith(_LATER_REDIS_SCHEMES):
         raise ValueError(
             "Sentinel and Cluster are not supported by this version yet; use redis://, rediss:// or unix://"
@@ -109,4 +112,22 @@ def _siblings(model: type[BaseModel], parts: list[str]) -> list[str]:
 def _with_folder(url: Any) -> Any:
     if url == "embedded:":
         raise ValueError("name the folder that the server lives in, as in embedded:var/server")
+    return url
+
+
+def _with_readable_parts(url: str) -> str:
+    """Return a Redis URL; raise `ValueError`, without showing anything of a password, when it cannot be understood."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "cannot be read: check host and port, and write / ? # @ : in a password as %2F %3F %23 %40 %3A"
+        ) from None
+    path = unquote(parts.path).strip("/")
+    if parts.scheme == "unix":
+        if not path:
+            raise ValueError("name the socket, as in unix:///run/redis.sock")
+    elif path and not (path.isascii() and path.isdecimal()):
+        raise ValueError("the database after the host has to be a number, as in redis://localhost:6379/0")
     return url

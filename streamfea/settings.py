@@ -319,6 +319,8 @@ def load_settings(path: Path | None = None) -> Settings:
         raise ConfigurationError(mistakes) from None  # the cause would show values, passwords among them
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"cannot read {source}: {error}") from error
+    except RecursionError:
+        raise ConfigurationError(f"cannot read {source}: nested too deeply") from None
     unknown = list(_unknown_variables())
     if unknown:
         raise ConfigurationError(mistakes_in(None, "the environment", unknown, Settings))

@@ -34,6 +34,8 @@ from streamfea.streams.status import QueueStatus, queue_status
 _WATCH_EVERY_SECONDS = 2.0
 _STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red"}
 
+_MOST = 2**31 - 1
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
@@ -82,7 +84,7 @@ def pending(
     idle: Annotated[str, typer.Option(help="Only what nobody has touched for so long.")] = "0s",
     consumer: Annotated[str | None, typer.Option(help="Only what this consumer has.", show_default=False)] = None,
     min_deliveries: Annotated[int, typer.Option(min=1, help="Only what was delivered so often.")] = 1,
-    limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="Show so many at most.")] = 100,
     json: JsonOption = False,
     fail_over: Annotated[
         int | None, typer.Option(min=0, help="Exit 3 when more match than this.", show_default=False)

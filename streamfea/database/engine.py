@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
 
 from streamfea.embedded import ensure_postgresql
+from streamfea.errors import ConfigurationError
 from streamfea.settings import DatabaseSettings
 
 _EMBEDDED = "embedded:"
@@ -25,13 +27,17 @@ _CONNECT_ARGS = {
 def open_database(settings: DatabaseSettings, name: str = "streamfea") -> Engine:
     """Return an engine for `settings`, whose sessions are called `name`; no connection is opened yet.
 
-    An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be.
+    An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be,
+    `ConfigurationError` when the URL cannot be read.
     """
     if settings.url.startswith(_EMBEDDED):
         address = ensure_postgresql(Path(settings.url.removeprefix(_EMBEDDED)))
     else:
         address = settings.url
-    url = make_url(address)
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):  # whose text may show a password
+        raise ConfigurationError("database.url cannot be read: check its host and port") from None
     if settings.password is not None:
         url = url.set(password=settings.password.get_secret_value())
     arguments: dict[str, Any] = {"application_name": name, **_CONNECT_ARGS, **settings.connect_args}

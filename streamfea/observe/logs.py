@@ -4,6 +4,7 @@ import logging
 import sys
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 from streamfea.settings import LogSettings
@@ -48,15 +49,18 @@ def configure_logging(settings: LogSettings) -> None:
 
 
 def _renderers(settings: LogSettings) -> list[Processor]:
+    # Tracebacks without the values of variables, which structlog would show: passwords and records are among them.
     if settings.format == "json":
         return [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
         ]
     colours = sys.stderr.isatty()
     return [
         _without_logger_name,
-        structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0, sort_keys=False),
+        structlog.dev.ConsoleRenderer(
+            colors=colours, pad_event_to=0, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+        ),
     ]
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import InvalidResponse
 from redis.retry import Retry
 
 from streamfea.embedded import ensure_valkey
+from streamfea.errors import ConfigurationError
 from streamfea.settings import RedisSettings
 
 _EMBEDDED = "embedded:"
@@ -22,7 +24,8 @@ def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redi
     The time-out of the socket has to exceed the longest BLOCK, or every quiet stream looks like a dead server.
     Nothing is tried again behind our back: whoever waits for a server says so.
 
-    An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be.
+    An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be, and
+    `ConfigurationError` when the URL has options that nobody knows.
     """
     url = settings.url
     if url.startswith(_EMBEDDED):
@@ -32,12 +35,33 @@ def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redi
         "socket_timeout": block.total_seconds() + _ANSWER_TIMEOUT_SECONDS,
         "socket_connect_timeout": _CONNECT_TIMEOUT_SECONDS,
         "retry": Retry(NoBackoff(), 0),
-        **_credentials(settings),
         **_tls(settings),
     }
     if not url.startswith("unix:"):
         options["socket_keepalive"] = True
-    return Redis.from_url(url, **options)
+    try:
+        client = _Client.from_url(url, **options)
+        pool = client.connection_pool
+        pool.connection_kwargs.update(_credentials(settings))  # afterwards, for redis-py prefers those in the URL
+        pool.connection_class(**pool.connection_kwargs)  # which connects nothing, and fails if an option is unknown
+    except (ValueError, TypeError) as error:
+        problem = str(error).rpartition(".__init__() ")[2]
+        raise ConfigurationError(f"redis.url cannot be used: {problem}") from error
+    return client
+
+
+class _Client(Redis):
+    """A client that says so when a server's replies make no sense."""
+
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        """Return the reply; raise `InvalidResponse` when it is none to this command."""
+        redis_py: Any = super()  # which leaves this untyped
+        try:
+            return redis_py.parse_response(connection, command_name, **options)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            connection.disconnect()
+            name = command_name.decode() if isinstance(command_name, bytes) else command_name
+            raise InvalidResponse(f"what answers makes no sense after {name}: is it a Redis?") from error
 
 
 def _credentials(settings: RedisSettings) -> dict[str, str]:

@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 _START = "-"
 # Entries that one claim looks at, for each that it may take: XAUTOCLAIM's measure.
 _LOOK_AT = 10
+# Redis' Lua passes some 8,000 arguments to a command at most (LUAI_MAXCSTACK).
+_MOST_FIELDS_OF_A_SCRIPT = 3_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,22 @@ class Group:
         """
         origin = [part for name, value in provenance.items() for part in (f"streamfea-{name}", value)]
         fields = [part for pair in entry.fields.items() for part in pair]
+        if len(entry.fields) > _MOST_FIELDS_OF_A_SCRIPT:
+            return self._bury_without_script(entry.id, origin, fields)
         arguments = [self.queue.group, self.consumer, entry.id, len(origin), *origin, *fields]
         return bool(self._run_unless_gone("bury", [self._stream, self._dead, self._errors], arguments))
+
+    def _bury_without_script(self, entry_id: str, origin: list[Any], fields: list[bytes]) -> bool:
+        """Bury an entry with more fields than Lua can pass on; our lease keeps others from claiming it meanwhile."""
+        delivery = self._client.xpending_range(self._stream, self.queue.group, entry_id, entry_id, 1)
+        if not delivery or delivery[0]["consumer"].decode() != self.consumer:
+            return False
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.execute_command("XADD", self._dead, "*", *fields, *origin)
+            pipeline.xack(self._stream, self.queue.group, entry_id)
+            pipeline.hdel(self._errors, entry_id)
+            pipeline.execute()
+        return True
 
     def hand_over(self, held: Iterable[Claimed]) -> None:
         """Make entries available to the others at once, with the delivery counts and last errors as given."""

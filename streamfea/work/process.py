@@ -45,6 +45,9 @@ _REFUSALS = (
     "no pg_hba.conf entry",
     "does not exist",
     "not permitted to log in",
+    "invalid sslmode value",
+    "invalid port number",
+    "for connection option",
     *_TLS_REFUSALS,
 )
 

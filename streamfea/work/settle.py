@@ -34,6 +34,7 @@ Reason = Literal["rejected", "failed", "crashed", "timeout", "no-record"]
 
 log = structlog.get_logger(__name__)
 
+_LONGEST_ERROR = 4_096
 _LONGEST_TRACEBACK = 16_384
 _DONE = (Verdict.DONE, Verdict.DUPLICATE)
 
@@ -105,7 +106,16 @@ class Settlement:
 def _last_error(error: BaseException | None) -> LastError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     frames = "".join(traceback.format_exception(error)) if error is not None else ""
-    return LastError(type(cause).__name__, _printable(str(cause).strip()), _printable(frames[-_LONGEST_TRACEBACK:]))
+    return LastError(type(cause).__name__, _printable(_message(cause)), _printable(frames[-_LONGEST_TRACEBACK:]))
+
+
+def _message(error: BaseException | None) -> str:
+    """Return what an exception says, which may hold a whole record, or fail itself."""
+    try:
+        text = str(error).strip()
+    except Exception as failure:
+        return f"its text could not be made: {type(failure).__name__}"
+    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
 
 
 def _printable(text: str) -> str:
