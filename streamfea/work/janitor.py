@@ -40,7 +40,7 @@ class Janitor:
         self._queue = queue
         self._consumer = consumer
         self._forget_after = forget_after
-        self._trimmer = Trimmer(client, queue.stream, queue.retention)
+        self._trimmer = Trimmer(client, queue.stream, queue.retention, queue.group)
         self._key = janitor_key(queue.stream, queue.group)
         self._turn_at = 0.0
         self._between_at = 0.0
