@@ -29,9 +29,13 @@ test-core-matrix *ARGS:
 soak SECONDS="120":
     STREAMFEA_TEST_SECONDS={{SECONDS}} pytest tests/faults --timeout 3600 -x
 
-# Break everything at once, for SECONDS with each guarantee, and hold what became of every record against what is promised
+# Break everything at once, SECONDS for each guarantee and a SEED to repeat a run, and hold what became of every record against what is promised
 faults SECONDS="60" *ARGS:
     python -m tests.machine {{SECONDS}} {{ARGS}}
+
+# See whether that finds the bugs that are put in on purpose
+faults-check *ARGS:
+    pytest tests/machine/check_bugs.py {{ARGS}}
 
 # The main job on embedded servers and real data
 demo *ARGS:

@@ -39,7 +39,10 @@ def _trim(client: Redis, queue: Queue, *, dry_run: bool) -> None:
     if not client.exists(queue.stream) or not client.xinfo_groups(queue.stream):
         console().print(f"{queue.name}: nothing to remove, because no group reads {queue.stream} yet.", markup=False)
         return
-    slices = count_acknowledged(client, queue.stream) if dry_run else Trimmer(client, queue.stream).trim_all()
+    if dry_run:
+        slices = count_acknowledged(client, queue.stream, queue.group)
+    else:
+        slices = Trimmer(client, queue.stream, group=queue.group).trim_all()
     number = _sum(slices, queue.name)
     what = "would remove" if dry_run else "removed"
     entries = "1 entry" if number == 1 else f"{number:,} entries"

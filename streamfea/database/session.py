@@ -199,18 +199,18 @@ class DbSession(NotingSession, EnclosingSession):
     @property
     def aborted(self) -> bool:
         """Whether PostgreSQL has given the transaction up after an SQL error: its COMMIT would silently roll back."""
-        if not self.in_transaction():
-            return False
-        try:
-            driver: Any = super().connection().connection.dbapi_connection
-        except SQLAlchemyError:
-            return True
-        return driver.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
+        connection = self._connection
+        if not self.in_transaction() or connection is None or connection.closed:
+            return False  # nothing was sent yet; opening a connection here might fail, which is no SQL error
+        return connection.invalidated or _status(connection) not in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
 
     @property
     def lost(self) -> bool:
         """Whether the connection broke, even if the handler hid the error."""
-        return self._connection is not None and self._connection.invalidated
+        connection = self._connection
+        if connection is None or connection.closed:
+            return False
+        return connection.invalidated or _status(connection) is TransactionStatus.UNKNOWN
 
     @property
     def unwritten(self) -> list[tuple[str, object]]:
@@ -394,6 +394,13 @@ def _note_connection(session: Session, _transaction: SessionTransaction, connect
     if isinstance(session, DbSession):
         _sessions[connection] = ref(session)
         session._connection = connection
+
+
+def _status(connection: Connection) -> TransactionStatus:
+    """Return how far PostgreSQL is with the transaction of a connection; UNKNOWN when that is broken."""
+    driver: Any = connection.connection.dbapi_connection
+    status: TransactionStatus = driver.info.transaction_status
+    return status
 
 
 def _session_on(connection: Connection) -> DbSession | None:

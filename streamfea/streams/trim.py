@@ -23,25 +23,28 @@ class Trimmer:
     """Removes acknowledged entries of one stream as a retention says; each call is one atomic step on the server.
 
     An entry that any group has not acknowledged, or has not been given yet, stays. A stream that no group reads is
-    left alone.
+    left alone, and so is one that `group` does not read: a group that is gone will be created again, at the beginning.
     """
 
-    def __init__(self, client: Redis, stream: str, retention: Retention = ACKED) -> None:
+    def __init__(self, client: Redis, stream: str, retention: Retention = ACKED, group: str = "") -> None:
         self._scripts = Scripts(client)
         self._stream = stream
+        self._group = group
         self._limits = [to_ms(retention.age), retention.length]
         self._between = _BEGINNING
 
     def trim(self) -> int:
         """Remove a slice of what lies before the first unacknowledged entry; return how many, 0 at the end."""
-        return int(self._scripts.run("trim", [self._stream], [*self._limits, _REMOVE_AT_MOST, _LOOK_AT_MOST]))
+        return int(
+            self._scripts.run("trim", [self._stream], [*self._limits, _REMOVE_AT_MOST, _LOOK_AT_MOST, self._group])
+        )
 
     def trim_between(self) -> int:
         """Remove acknowledged entries from the next page of what lies behind that; return how many.
 
         Looks at all entries, a page a call, so that one that stays pending for hours does not keep all after it.
         """
-        arguments = [self._between, *self._limits, _LOOK_AT_MOST, 1]
+        arguments = [self._between, *self._limits, _LOOK_AT_MOST, 1, self._group]
         removed, self._between = _between(self._scripts, self._stream, arguments)
         return removed
 
@@ -60,12 +63,15 @@ class Trimmer:
             yield self.trim_between()
 
 
-def count_acknowledged(client: Redis, stream: str) -> Iterator[int]:
-    """Yield how many entries every group has acknowledged, a page of the stream at a time; changes nothing."""
+def count_acknowledged(client: Redis, stream: str, group: str = "") -> Iterator[int]:
+    """Yield how many entries every group has acknowledged, a page of the stream at a time; changes nothing.
+
+    None have been while `group` does not exist.
+    """
     scripts = Scripts(client)
     start: str | None = None
     while start != _BEGINNING:
-        counted, start = _between(scripts, stream, [start or _BEGINNING, 0, 0, _LOOK_AT_MOST, 0])
+        counted, start = _between(scripts, stream, [start or _BEGINNING, 0, 0, _LOOK_AT_MOST, 0, group])
         yield counted
 
 

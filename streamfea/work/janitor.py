@@ -56,7 +56,7 @@ class Janitor:
         self._consumer = consumer
         self._forget_after = forget_after
         self._prune_ledger = prune_ledger
-        self._trimmer = Trimmer(client, queue.stream, queue.retention)
+        self._trimmer = Trimmer(client, queue.stream, queue.retention, queue.group)
         self._key = janitor_key(queue.stream, queue.group)
         self._turn_at = 0.0
         self._between_at = 0.0

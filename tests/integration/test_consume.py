@@ -104,31 +104,6 @@ def test_all_fields_can_be_the_record(project: Project, client: Redis, rows: Row
     assert rows() == [7]
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("death", ["exit", "segfault"])
-def test_a_record_that_kills_its_worker_is_buried_and_no_other(
-    project: Project, client: Redis, rows: Rows, death: str
-) -> None:
-    project.configure(max_deliveries=1, backoff="100ms")
-    add(client, project, *({"n": number} for number in range(5)), {"n": 99, "do": death}, {"n": 5})
-    project.run("consume", "--until-empty")
-    [letter] = letters(client, project)
-    assert letter["streamfea-reason"] == "crashed"
-    assert json.loads(letter["record"])["n"] == 99
-    assert sorted(rows()) == list(range(6))
-    assert nothing_is_left(client, project)
-
-
-def test_a_record_that_never_returns_is_buried_and_no_other(project: Project, client: Redis, rows: Rows) -> None:
-    project.configure(max_deliveries=1, backoff="100ms", timeout="1s")
-    add(client, project, {"n": 0}, {"n": 99, "do": "hang"}, {"n": 1})
-    project.run("consume", "--until-empty")
-    [letter] = letters(client, project)
-    assert letter["streamfea-reason"] == "timeout"
-    assert sorted(rows()) == [0, 1]
-
-
-@pytest.mark.core
 def test_sigterm_commits_what_runs_and_hands_over_the_rest(project: Project, client: Redis, rows: Rows) -> None:
     project.configure(claim_idle="1h", commit_interval="10s")
     add(client, project, {"n": 0, "do": "slow", "seconds": 1}, *({"n": number} for number in range(1, 10)))

@@ -190,3 +190,15 @@ def test_trim_counts_first_and_keeps_what_others_need(project: Project, client: 
     assert client.xlen(project.stream) == 1500
     assert "removed 999 entries" in project.run("trim")
     assert ids_of(client, project.stream) == [ids[300], *ids[1000:]]
+
+
+def test_nothing_goes_while_the_group_that_it_is_for_is_gone(client: Redis, name: str) -> None:
+    client.xgroup_create(name, "other", mkstream=True)
+    client.xadd(name, {"record": "1"})
+    entries: Any = client.xreadgroup("other", "c", {name: ">"})
+    client.xack(name, "other", entries[0][1][0][0])
+    assert sum(Trimmer(client, name, group="gone").trim_all()) == 0
+    assert sum(count_acknowledged(client, name, "gone")) == 0
+    client.xgroup_create(name, "gone", id="$")
+    assert sum(count_acknowledged(client, name, "gone")) == 1
+    assert sum(Trimmer(client, name, group="gone").trim_all()) == 1

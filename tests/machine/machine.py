@@ -78,7 +78,7 @@ def run(
     kills: bool = True,
     sabotage: str = "",
 ) -> Result:
-    """Run the machine in `folder` for about `seconds`; return what was found.
+    """Run the machine in `folder` for about `seconds`, not counting start and end; return what was found.
 
     Of the `faults`, named as in `Faults`, all if none is given. Without `kills`, no record kills its process.
     `sabotage` is the bug to put in.
@@ -87,12 +87,12 @@ def run(
     history = History()
     servers = Servers(folder)
     with servers.running():
-        started = time.monotonic()
         configs = _Configurations(folder, servers, guarantee)
         _prepare(servers, configs.direct)
         with _world(folder, servers, configs, history, random, kills=kills, sabotage=sabotage) as fleet_faults:
             chosen = {name: fleet_faults.by_name[name] for name in faults or fleet_faults.by_name}
             _wait_for_recovery(servers, history, "the start")
+            started = time.monotonic()
             while time.monotonic() - started < seconds:
                 name = random.choice(list(chosen))
                 time.sleep(random.uniform(0, 0.5))
@@ -221,7 +221,7 @@ def _look(servers: Servers, config: Path) -> Final:
     with servers.engine.connect() as connection:
         rows = connection.execute(text('SELECT number, "do", stream, entry FROM effect ORDER BY id'))
         final.effects = [Effect(*row) for row in rows]
-        final.totals = dict(connection.execute(text("SELECT name, total FROM account")).all())
+        final.totals = {row.name: row.total for row in connection.execute(text("SELECT name, total FROM account"))}
     with servers.redis() as client:
         for queue in load_settings(config).queues.values():
             final.dead += dead_letters(client, queue)

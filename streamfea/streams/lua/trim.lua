@@ -2,13 +2,13 @@
 --
 -- KEYS  stream
 -- ARGV  age (ms) that entries must have to be removed, length that the stream keeps, number to remove at most,
---       number to look at at most when less than one of the stream's inner nodes can go
+--       number to look at at most when less than one of the stream's inner nodes can go, group that must exist, or ''
 -- Reply how many were removed; 0 when there is no more to remove here, or no group
 --
 -- Atomic, because a group that is created, or set back, after the groups were looked at would lose entries.
 redis.replicate_commands() -- 6.2 refuses to write after XINFO or TIME otherwise; later versions always do this
 local stream = KEYS[1]
-local age, keep, limit, page = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local age, keep, limit, page, needed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 
 -- Both halves of an id have 64 bits, more than Lua's numbers: compare and count them as text.
 local function smaller(a, b)
@@ -35,7 +35,7 @@ if redis.call('EXISTS', stream) == 0 then
     return 0
 end
 -- A group may be set back behind what is pending for it: both bounds count.
-local bound = nil
+local bound, found = nil, needed == ''
 local function lower(id)
     if not bound or before(id, bound) then
         bound = id
@@ -46,13 +46,14 @@ for _, reply in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     for i = 1, #reply, 2 do
         group[reply[i]] = reply[i + 1]
     end
+    found = found or group['name'] == needed
     lower(after(group['last-delivered-id']))
     local oldest = redis.call('XPENDING', stream, group['name'], '-', '+', 1)[1]
     if oldest then
         lower(oldest[1])
     end
 end
-if not bound then
+if not bound or not found then
     return 0
 end
 if age > 0 then

@@ -1,0 +1,57 @@
+"""Records that kill their process, or never return: each ends in the dead letters, and costs itself only."""
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from tests.commands import Project
+from tests.integration.test_consume import add, letters, nothing_is_left
+from tests.waiting import wait_until
+
+Rows = Callable[[], list[int]]
+
+_REASONS = {
+    "exit": "crashed",
+    "segfault": "crashed",
+    "allocate": "crashed",
+    "hang": "timeout",
+    "hang in C": "timeout",
+}
+
+
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_records_that_kill_their_worker_are_buried_and_no_others(
+    project: Project, client: Redis, rows: Rows, guarantee: str
+) -> None:
+    project.configure(max_deliveries=1, backoff="100ms", timeout="1s", guarantee=guarantee)
+    project.run("initdb")
+    for number, death in enumerate(_REASONS):
+        add(client, project, {"n": number}, {"n": 100 + number, "do": death})
+    add(client, project, *({"n": number} for number in range(5, 50)))
+    with project.consuming() as consumer:
+        wait_until(lambda: len(letters(client, project)) == len(_REASONS), "all killers are buried", seconds=60)
+        wait_until(lambda: nothing_is_left(client, project), "all others are done")
+        client.xadd(project.stream, {"record": json.dumps({"n": 50})})
+        wait_until(lambda: 50 in rows(), "work goes on")
+        assert consumer.terminate() == 0
+    assert sorted(rows()) == list(range(51))
+    reasons = {json.loads(one["record"])["do"]: one["streamfea-reason"] for one in letters(client, project)}
+    assert reasons == _REASONS
+    pauses = re.findall(r"restart_in_seconds=([\d.]+)", consumer.log())
+    assert len(pauses) > len(_REASONS)
+    assert max(map(float, pauses)) <= 1, "the queue does not wait longer and longer for them"
+
+
+@pytest.mark.parametrize(("death", "reason"), [("exit", "crashed"), ("hang", "timeout")])
+def test_a_record_that_kills_is_tried_as_often_as_any_other(
+    project: Project, client: Redis, rows: Rows, death: str, reason: str
+) -> None:
+    project.configure(max_deliveries=3, backoff="100ms", timeout="500ms")
+    add(client, project, {"n": 0, "do": death}, {"n": 1})
+    project.run("consume", "--until-empty")
+    [letter] = letters(client, project)
+    assert (letter["streamfea-reason"], letter["streamfea-deliveries"]) == (reason, "3")
+    assert rows() == [1]
