@@ -6,11 +6,13 @@ import traceback
 import typer
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamfea import __version__
-from streamfea.cli import consume, consumers, database, demo, look, produce, reset, setup, trim
+from streamfea.cli import consume, consumers, database, dead, demo, look, produce, reset, setup, show, stuck, trim
 from streamfea.errors import ConfigurationError, StreamfeaError
+from streamfea.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -46,15 +48,10 @@ def main() -> None:
 
 def _report(message: str, code: int, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {_escaped(message)}", highlight=False)
+        print(printable(traceback.format_exc()), file=sys.stderr)
+    told = Text.assemble(("Error:", "bold red"), " ", printable(message))
+    Console(stderr=True, soft_wrap=True).print(told, highlight=False)
     return code
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape  # noqa: PLC0415
-
-    return escape(text)
 
 
 def _print_version(wanted: bool) -> None:
@@ -70,5 +67,5 @@ def _options(
     """Every record of a Redis Stream becomes a committed row in PostgreSQL."""
 
 
-for module in (consume, look, consumers, trim, produce, database, reset, setup, demo):
+for module in (consume, look, show, stuck, dead, consumers, trim, produce, database, reset, setup, demo):
     module.register(app)
