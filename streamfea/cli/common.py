@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamfea.durations import parse_duration
+from streamfea.errors import UsageError
 from streamfea.observe.logs import configure_logging
 from streamfea.printable import printable
 from streamfea.settings import Settings, load_settings
@@ -95,7 +96,7 @@ def duration_option(text: str) -> Any:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise UsageError(str(error)) from error
 
 
 def entry_ids(texts: Sequence[str]) -> list[str]:
@@ -106,7 +107,7 @@ def entry_ids(texts: Sequence[str]) -> list[str]:
 def _entry_id(text: str) -> str:
     match = _ENTRY_ID.fullmatch(text)
     if match is None or max(int(match[1]), int(match[2] or 0)) > _LARGEST_IN_ID:
-        raise typer.BadParameter(
+        raise UsageError(
             f"{printable(text)!r} is not the id of an entry: write milliseconds and a number, as in 1764041633000-0"
         )
     return f"{int(match[1])}-{int(match[2] or 0)}"

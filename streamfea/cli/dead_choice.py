@@ -11,7 +11,7 @@ from redis import Redis
 
 from streamfea.cli.common import counted, duration_option, entry_ids, listed
 from streamfea.durations import to_ms
-from streamfea.errors import StreamfeaError
+from streamfea.errors import StreamfeaError, UsageError
 from streamfea.printable import printable
 from streamfea.settings import Queue
 from streamfea.streams.deadletters import (
@@ -74,18 +74,16 @@ class Wanted:
         try:
             pattern = None if match is None else re.compile(match)
         except re.error as error:
-            raise typer.BadParameter(f"{printable(match or '')!r} is not a regular expression: {error}") from error
+            raise UsageError(f"{printable(match or '')!r} is not a regular expression: {error}") from error
         within = None if since is None else duration_option(since)
         return cls(entry_ids(ids or []), DeadLetterFilter(reason, error_type, pattern), within)
 
     def must_be_some(self, *, everything: bool) -> None:
         """Refuse to take all when that was not asked for, or was asked for along with ids."""
         if everything and self.ids:
-            raise typer.BadParameter("name ids, or --all, and not both")
+            raise UsageError("name ids, or --all, and not both")
         if not everything and not self.ids and self.since is None and self.filters == DeadLetterFilter():
-            raise typer.BadParameter(
-                "which ones? add ids, or a filter (--reason, --error-type, --match, --since), or --all"
-            )
+            raise UsageError("which ones? add ids, or a filter (--reason, --error-type, --match, --since), or --all")
 
     def takes(self, now_ms: int) -> Callable[[DeadLetter], bool]:
         """Return what tells whether a letter is wanted, at this time of the server's clock."""

@@ -26,6 +26,7 @@ from streamfea.cli.common import (
 )
 from streamfea.cli.rendering import plain, print_errors
 from streamfea.durations import to_ms
+from streamfea.errors import UsageError
 from streamfea.settings import Queue
 from streamfea.streams.pending import PendingEntry, PendingFilter, pending_entries
 from streamfea.streams.status import QueueStatus, queue_status
@@ -60,7 +61,7 @@ def status(
     """Show, for each queue, how much is waiting, being worked on, being retried, and dead."""
     oldest_allowed = None if fail_age is None else duration_option(fail_age)
     if watch and json:
-        raise typer.BadParameter("--watch is for people, --json for programs: choose one")
+        raise UsageError("--watch is for people, --json for programs: choose one")
     settings = read_settings(config)
     chosen = settings.select(queues or [])
     with open_client(settings) as client:

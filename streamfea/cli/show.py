@@ -10,6 +10,7 @@ from streamfea.cli.common import (
     DebugOption,
     JsonOption,
     console,
+    counted,
     entry_ids,
     human_ms,
     open_client,
@@ -19,7 +20,7 @@ from streamfea.cli.common import (
 )
 from streamfea.cli.rendering import fields_as_json, is_safe, plain, rendered_fields, text_of
 from streamfea.entry import Entry
-from streamfea.errors import StreamfeaError
+from streamfea.errors import StreamfeaError, UsageError
 from streamfea.settings import Queue
 from streamfea.streams.lookup import Found, look_up
 from streamfea.streams.status import age_ms, server_now_ms
@@ -51,7 +52,7 @@ def show(
     """
     [wanted] = entry_ids([entry_id])
     if raw and json:
-        raise typer.BadParameter("--raw and --json exclude each other: choose one")
+        raise UsageError("--raw and --json exclude each other: choose one")
     settings = read_settings(config)
     [chosen] = settings.select([queue])
     with open_client(settings) as client:
@@ -116,7 +117,8 @@ def _about(queue: Queue, found: Found, now_ms: int) -> str:
     milliseconds, _, _ = found.id.partition("-")
     lines = [f"added      {utc(int(milliseconds))}, {human_ms(age_ms(found.id, now_ms))} ago"]
     if found.deliveries is not None:
-        lines.append(f"delivered  {found.deliveries:,} times, last to {plain(found.consumer or '?')}")
+        times = counted(found.deliveries, "time", "times")
+        lines.append(f"delivered  {times}, last to {plain(found.consumer or '?')}")
     if found.pending is not None:
         lines.append(f"idle       {human_ms(found.pending.idle_ms)}")
         if found.last_error and found.last_error.due_ms > now_ms:

@@ -19,7 +19,7 @@ from streamfea.cli.common import (
     read_settings,
 )
 from streamfea.durations import format_duration
-from streamfea.errors import StreamfeaError
+from streamfea.errors import StreamfeaError, UsageError
 from streamfea.printable import printable
 from streamfea.settings import Queue
 from streamfea.streams.pending import PendingFilter, pending_entries
@@ -39,9 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def retry(
     queue: Annotated[str, typer.Argument(help="The queue.")],
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Pending entries.", show_default=False)
-    ] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Pending entries.", show_default=False)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Whatever is pending in the queue.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also what a worker may be running: it may be done twice then.")
@@ -57,7 +55,7 @@ def retry(
     """
     wanted = entry_ids(ids or [])
     if bool(wanted) == everything:
-        raise typer.BadParameter("name the ids of pending entries, or --all, and not both")
+        raise UsageError("name the ids of pending entries, or --all, and not both")
     settings = read_settings(config)
     [chosen] = settings.select([queue])
     done = _Done()
@@ -66,11 +64,11 @@ def retry(
         figures = queue_status(client, chosen)
         pending = (one.id for one in pending_entries(client, chosen, PendingFilter()))
         total = figures.pending if everything else len(wanted)
-        with bulk(total, "making due", lambda: f"{done.said('due')} due now") as advance:
+        with bulk(total, "making due", lambda: f"{done.due} due now") as advance:
             for part in slices(pending if everything else wanted, _AT_ONCE):
                 done.note(make_due(client, chosen, part, not_at_work, force=force))
                 advance(len(part))
-    console().print(f"{queue}: {done.said('due')} due now.", markup=False)
+    console().print(f"{queue}: {done.due} due now.", markup=False)
     if done.count["due"] and figures.consumers <= len(not_at_work):
         console().print(f"No worker is there to take them: run `streamfea consume {queue}`.", markup=False)
     left = _left_to_workers(chosen, done.in_hand)
@@ -98,11 +96,11 @@ def reject_entries(
     done = _Done()
     with open_client(settings) as client:
         not_at_work = consumers_not_at_work(client, chosen)
-        with bulk(len(wanted), "rejecting", lambda: f"{done.said('rejected')} dead letters now") as advance:
+        with bulk(len(wanted), "rejecting", lambda: f"{done.moved} moved to the dead letters") as advance:
             for one in wanted:
                 done.note([reject(client, chosen, one, not_at_work)])
                 advance(1)
-    console().print(f"{queue}: {done.said('rejected')} dead letters now.", markup=False)
+    console().print(f"{queue}: {done.moved} moved to the dead letters.", markup=False)
     _print_lines(_still_running(done.in_hand))
     _fail_if_any(chosen, _not_pending(chosen, done.not_pending))
 
@@ -123,8 +121,13 @@ class _Done:
             elif one.verdict == "not pending":
                 self.not_pending.append(one.id)
 
-    def said(self, verdict: Verdict) -> str:
-        return counted(self.count[verdict], "entry is", "entries are")
+    @property
+    def due(self) -> str:
+        return counted(self.count["due"], "entry is", "entries are")
+
+    @property
+    def moved(self) -> str:
+        return counted(self.count["rejected"], "entry", "entries")
 
 
 def _left_to_workers(queue: Queue, in_hand: Sequence[Unstuck]) -> Iterator[str]:

@@ -11,6 +11,9 @@ redis.replicate_commands() -- 6.2 refuses to write after XPENDING or TIME otherw
 local stream, errors = KEYS[1], KEYS[2]
 local group, claim_idle, force, count = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
 
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
 local dead = {}
 for i = 5, 4 + count do
     dead[ARGV[i]] = true
@@ -28,8 +31,8 @@ for i = 5 + count, #ARGV do
         local waits = last_error and not last_error.alone
         if waits or idle >= claim_idle or dead[consumer] or force then
             -- Whoever claims it looks at both, the idle time and when it is due.
-            if last_error and last_error.due_ms > 0 then
-                last_error.due_ms = 0
+            if last_error and last_error.due_ms > now then
+                last_error.due_ms = now
                 redis.call('HSET', errors, id, cjson.encode(last_error))
             end
             redis.call('XCLAIM', stream, group, consumer, 0, id, 'IDLE', math.max(idle, claim_idle), 'JUSTID')
