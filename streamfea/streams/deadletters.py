@@ -33,7 +33,7 @@ NO_FIELDS = "-"
 
 # What the names of the fields begin with that say where a dead letter comes from; the others are the entry's own.
 _PROVENANCE = "streamfea-"
-# A page that is read, and what one call puts back: a few milliseconds of the server's time.
+# A page that is read, and what one call puts back at most: a few milliseconds of the server's time.
 _PAGE = 1000
 _PAGE_BYTES = 1 << 20
 _REPLAY_BYTES = 1 << 20
