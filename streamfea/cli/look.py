@@ -58,7 +58,10 @@ def status(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Show, for each queue, how much is waiting, being worked on, being retried, and dead."""
+    """Show, for each queue, how much is waiting, being worked on, being retried, and dead.
+
+    Example: streamfea status events --fail-lag 100000 --fail-age 5m
+    """
     oldest_allowed = None if fail_age is None else duration_option(fail_age)
     if watch and json:
         raise UsageError("--watch is for people, --json for programs: choose one")
@@ -90,7 +93,10 @@ def pending(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """List what was delivered and is not acknowledged, oldest first, and why it failed."""
+    """List what was delivered and is not acknowledged, oldest first, and why it failed.
+
+    Example: streamfea pending events --idle 60s --min-deliveries 2
+    """
     wanted = PendingFilter(duration_option(idle), consumer, min_deliveries)
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from rich.console import Group, RenderableType
 from rich.highlighter import JSONHighlighter
-from rich.markup import escape
 from rich.text import Text
 
 from streamfea.cli.common import console, new_table
@@ -26,9 +25,9 @@ _BEYOND_ASCII = 0x80
 _ESCAPE_IN_JSON = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.")
 
 
-def plain(text: str) -> str:
-    """Return text from outside as markup for one line: printable, and not taken for markup."""
-    return escape(printable(text, one_line=True))
+def plain(text: str) -> Text:
+    """Return text from outside as one line that is printable and not taken for markup, for a table."""
+    return Text(printable(text, one_line=True))
 
 
 def text_of(text: str, style: str = "") -> Text:

@@ -1,9 +1,11 @@
 """`streamfea show`: one entry whole."""
 
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from streamfea.cli.common import (
     ConfigOption,
@@ -18,9 +20,10 @@ from streamfea.cli.common import (
     read_settings,
     utc,
 )
-from streamfea.cli.rendering import fields_as_json, is_safe, plain, rendered_fields, text_of
+from streamfea.cli.rendering import fields_as_json, is_safe, rendered_fields, text_of
 from streamfea.entry import Entry
 from streamfea.errors import StreamfeaError, UsageError
+from streamfea.printable import printable
 from streamfea.settings import Queue
 from streamfea.streams.lookup import Found, look_up
 from streamfea.streams.status import age_ms, server_now_ms
@@ -96,9 +99,11 @@ def found_as_json(queue: Queue, found: Found) -> dict[str, Any]:
 def print_found(queue: Queue, found: Found, now_ms: int) -> None:
     """Print an entry for people."""
     out = console()
-    style = _STATE_STYLES.get(found.state, "bold")
-    out.print(f"[bold]{found.id}[/] in queue {plain(queue.name)}: [{style}]{found.state}[/]", soft_wrap=True)
-    out.print(_about(queue, found, now_ms), soft_wrap=True)
+    state = (found.state, _STATE_STYLES.get(found.state, "bold"))
+    out.print(Text.assemble((found.id, "bold"), f" in queue {queue.name}: ", state), soft_wrap=True)
+    for line in _about(found, now_ms):
+        out.print(text_of(line), soft_wrap=True)
+    out.print(text_of(_remedy(queue.name, found), "dim"), soft_wrap=True)
     out.print()
     if found.fields:
         out.print(rendered_fields(found.fields), soft_wrap=True)
@@ -112,22 +117,20 @@ def print_found(queue: Queue, found: Found, now_ms: int) -> None:
             out.print(text_of(found.error.traceback.rstrip()), soft_wrap=True)
 
 
-def _about(queue: Queue, found: Found, now_ms: int) -> str:
-    """Return a line each on what has happened to an entry, and on what can be done."""
+def _about(found: Found, now_ms: int) -> Iterator[str]:
+    """Yield a line for each thing that has happened to an entry."""
     milliseconds, _, _ = found.id.partition("-")
-    lines = [f"added      {utc(int(milliseconds))}, {human_ms(age_ms(found.id, now_ms))} ago"]
+    yield f"added      {utc(int(milliseconds))}, {human_ms(age_ms(found.id, now_ms))} ago"
     if found.deliveries is not None:
         times = counted(found.deliveries, "time", "times")
-        lines.append(f"delivered  {times}, last to {plain(found.consumer or '?')}")
+        yield f"delivered  {times}, last to {printable(found.consumer or '?', one_line=True)}"
     if found.pending is not None:
-        lines.append(f"idle       {human_ms(found.pending.idle_ms)}")
+        yield f"idle       {human_ms(found.pending.idle_ms)}"
         if found.last_error and found.last_error.due_ms > now_ms:
-            lines.append(f"due in     {human_ms(found.last_error.due_ms - now_ms)}")
+            yield f"due in     {human_ms(found.last_error.due_ms - now_ms)}"
     if found.letter is not None:
-        ago = human_ms(now_ms - found.letter.failed_at_ms)
-        lines.append(f"died       {ago} ago, {plain(found.letter.reason)}; dead letter {found.letter.id}")
-    remedy = _remedy(plain(queue.name), found)
-    return "\n".join([*lines, f"[dim]{remedy}[/]"] if remedy else lines)
+        ago, reason = human_ms(now_ms - found.letter.failed_at_ms), printable(found.letter.reason, one_line=True)
+        yield f"died       {ago} ago, {reason}; dead letter {found.letter.id}"
 
 
 def _remedy(queue: str, found: Found) -> str:

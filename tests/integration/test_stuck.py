@@ -189,6 +189,17 @@ def test_rejected_entries_are_dead_letters_with_their_last_error(lone: Project, 
     assert "7-7 is not pending" in run(lone, "retry", "q", "7-7", expect=1)
 
 
+def test_an_entry_rejected_while_it_runs_costs_its_worker_nothing(project: Project, client: Redis, rows: Rows) -> None:
+    entry_id: Any = client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "slow", "seconds": 2})})
+    with project.consuming():
+        wait_until(lambda: listed(project, "pending"), "it runs")
+        assert f"may be running {entry_id.decode()}" in run(project, "reject", "q", entry_id.decode())
+        client.xadd(project.stream, {"record": '{"n": 2}'})
+        wait_until(lambda: rows() == [1, 2], "its run has committed, and the worker goes on")
+        wait_until(lambda: not listed(project, "pending"), "nothing is left")
+    assert [letter.entry_id for letter in dead_letters(client, queue_of(project.stream))] == [entry_id.decode()]
+
+
 def test_a_whole_queue_of_pending_entries_is_made_due(lone: Project, client: Redis) -> None:
     for number in range(1000):
         client.xadd(lone.stream, {"record": str(number)})

@@ -2,16 +2,20 @@
 
 import io
 import json
+import logging
 import re
 import unicodedata
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from streamfea.cli.rendering import is_safe, plain, rendered_fields, text_of
+from streamfea.observe.logs import configure_logging
 from streamfea.printable import printable
+from streamfea.settings import LogSettings
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ORDERS = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -92,3 +96,16 @@ def test_only_what_a_terminal_shows_as_it_is_counts_as_safe() -> None:
     assert is_safe("{ü}\n\tx".encode())
     assert not is_safe(b"\x1b[2J")
     assert not is_safe(b"\xff")
+
+
+def test_a_log_on_a_terminal_gives_no_orders_either(capsys: pytest.CaptureFixture[str]) -> None:
+    handlers = logging.getLogger().handlers[:]
+    try:
+        configure_logging(LogSettings())
+        structlog.get_logger("streamfea.test").warning("failed", error="\x1b[2J\x9b\u202e", record=b"\x1b")
+        logging.getLogger("handler").warning("record:\n%s", "\x1b]0;owned\x07")
+    finally:
+        logging.getLogger().handlers[:] = handlers
+    told = capsys.readouterr().err
+    assert_gives_no_orders(told)
+    assert told.count("x1b") == 3
