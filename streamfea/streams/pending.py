@@ -100,7 +100,7 @@ def _entry(queue: Queue, pending: dict[str, Any], last_error: LastError | None, 
     return PendingEntry(
         queue=queue.name,
         id=entry_id,
-        consumer=pending["consumer"].decode(),
+        consumer=pending["consumer"].decode("utf-8", "backslashreplace"),
         idle_ms=idle_ms,
         age_ms=age_ms(entry_id, now_ms),
         deliveries=int(pending["times_delivered"]),
