@@ -18,6 +18,10 @@ class ConfigurationError(StreamfeaError):
     """The configuration cannot work, whatever is tried again; the command exits with 2."""
 
 
+class UsageError(ConfigurationError):
+    """A command was asked for something that means nothing; it exits with 2."""
+
+
 class Reject(Exception):  # noqa: N818 - an instruction to streamfea, read as one: `raise Reject("no such sensor")`
     """Raised by a handler: this record can never succeed. It goes to the dead letters at once."""
 

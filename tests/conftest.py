@@ -91,6 +91,12 @@ def project(tmp_path: Path, redis_url: str, database_url: str, client: Redis, na
 
 
 @pytest.fixture
+def lone(tmp_path: Path, redis_url: str, client: Redis, name: str) -> Project:
+    """A project on the shared Redis without a database, for commands that need none."""
+    return Project(tmp_path, redis_url, "postgresql+psycopg://nobody@127.0.0.1:1/nowhere", f"{name}:stream")
+
+
+@pytest.fixture
 def rows(database_url: str) -> Iterator[Callable[[], list[int]]]:
     """Return the numbers that the handler `recorder` has committed, in the order of their commits."""
     engine = create_engine(database_url)

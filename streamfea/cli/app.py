@@ -7,6 +7,7 @@ import typer
 
 from streamfea.cli.commands import LazyCommands
 from streamfea.errors import ConfigurationError, StreamfeaError, failure
+from streamfea.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -59,11 +60,12 @@ def _of_a_server(error: Exception) -> str | None:
 
 def _report(message: str, code: int, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        print(printable(traceback.format_exc()), file=sys.stderr)
     from rich.console import Console  # noqa: PLC0415 - most commands end well
-    from rich.markup import escape  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
+    told = Text.assemble(("Error:", "bold red"), " ", printable(message))
+    Console(stderr=True, soft_wrap=True).print(told, highlight=False)
     return code
 
 

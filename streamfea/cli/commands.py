@@ -34,6 +34,21 @@ LISTED = {
     "pending": Listed(
         "look", "Look", "List what was delivered and is not acknowledged, oldest first, and why it failed."
     ),
+    "show": Listed(
+        "show", "Look",
+        "Show one entry whole: where it is, its fields, and the last error with its traceback, if it has failed.",
+    ),
+    "retry": Listed(
+        "stuck", "Get moving",
+        "Make pending entries due now: a worker takes them within a second, without waiting for their back-off.",
+    ),
+    "reject": Listed(
+        "stuck", "Get moving",
+        "Move pending entries to the dead letters, reason `rejected`, with their fields and last error.",
+    ),
+    "dead": Listed(
+        "dead", "Get moving", "Dead letters: list and show them, put them back on the stream, or throw them away."
+    ),
     "trim": Listed(
         "trim", "Memory and members",
         "Remove entries that every group of the stream has acknowledged, whatever `retention` says.",

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
@@ -15,14 +18,32 @@ from rich.console import Console
 from rich.table import Table
 
 from streamfea.durations import parse_duration
-from streamfea.errors import StreamfeaError
+from streamfea.errors import StreamfeaError, UsageError
 from streamfea.observe.logs import configure_logging
+from streamfea.printable import printable
 from streamfea.settings import Settings, load_settings
 from streamfea.streams.connect import open_redis
 
 __all__ = [
-    "ConfigOption", "DebugOption", "JsonOption", "QueueArgument", "QueuesArgument", "console", "duration_option",
-    "human_ms", "new_table", "open_client", "print_json", "queue_argument", "queue_names", "read_settings",
+    "ConfigOption",
+    "DebugOption",
+    "JsonOption",
+    "OneQueueArgument",
+    "QueueArgument",
+    "QueuesArgument",
+    "console",
+    "counted",
+    "duration_option",
+    "entry_ids",
+    "human_ms",
+    "listed",
+    "new_table",
+    "open_client",
+    "print_json",
+    "queue_argument",
+    "queue_names",
+    "read_settings",
+    "utc",
 ]  # fmt: skip
 
 THRESHOLD_PASSED = 3
@@ -53,12 +74,16 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", help=f"The TOML file; if not given, {_USUAL}.", show_default=False, is_eager=True),
 ]
 QueuesArgument = Annotated[list[str] | None, queue_argument()]
+OneQueueArgument = Annotated[str, queue_argument("The queue.")]
 QueueArgument = Annotated[str | None, queue_argument()]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 _MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
 _PIPED_WIDTH = 160
+_ENTRY_ID = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
+_NAMED_AT_MOST = 5
+_LARGEST_IN_ID = 2**64 - 1
 
 
 def read_settings(config: Path | None) -> Settings:
@@ -88,8 +113,12 @@ def console() -> Console:
 
 
 def print_json(rows: Iterable[Any]) -> None:
-    """Print dataclasses as one JSON array."""
-    print(json.dumps([row if isinstance(row, dict) else asdict(row) for row in rows], indent=2))
+    """Print dataclasses, or dictionaries, as one JSON array, each as it comes."""
+    before = "[\n"
+    for row in rows:
+        print(before + indent(json.dumps(row if isinstance(row, dict) else asdict(row), indent=2), "  "), end="")
+        before = ",\n"
+    print("\n]" if before == ",\n" else "[]")
 
 
 def new_table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -107,7 +136,40 @@ def duration_option(text: str) -> Any:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise UsageError(str(error)) from error
+
+
+def entry_ids(texts: Sequence[str]) -> list[str]:
+    """Return ids of entries in full, each once; a usage error for what is none."""
+    return list(dict.fromkeys(_entry_id(text) for text in texts))
+
+
+def _entry_id(text: str) -> str:
+    match = _ENTRY_ID.fullmatch(text)
+    if match is None or max(int(match[1]), int(match[2] or 0)) > _LARGEST_IN_ID:
+        raise UsageError(
+            f"{printable(text)!r} is not the id of an entry: write milliseconds and a number, as in 1764041633000-0"
+        )
+    return f"{int(match[1])}-{int(match[2] or 0)}"
+
+
+def counted(count: int, one: str, several: str) -> str:
+    """Return a number with its noun."""
+    return f"1 {one}" if count == 1 else f"{count:,} {several}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in a sentence, the first few of many."""
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def utc(milliseconds: int) -> str:
+    """Return a time since the epoch as people read it, as far as calendars go."""
+    try:
+        return f"{datetime.fromtimestamp(milliseconds / 1000, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError):
+        return "at no time"
 
 
 def human_ms(milliseconds: int | None) -> str:

@@ -19,7 +19,9 @@ from streamfea.cli.common import (
     print_json,
     read_settings,
 )
+from streamfea.cli.rendering import plain
 from streamfea.durations import to_ms
+from streamfea.printable import printable
 from streamfea.settings import Queue
 from streamfea.streams.consumers import Member, forget_if_idle, members
 
@@ -86,7 +88,8 @@ def prune(
             for member in members(client, one):
                 why = _why_kept(client, one, member, at_least)
                 removed, kept = (removed, kept + 1) if why else (removed + 1, kept)
-                told = f"kept     {member.name}: {why}" if why else f"removed  {member.name}"
+                name = printable(member.name, one_line=True)
+                told = f"kept     {name}: {why}" if why else f"removed  {name}"
                 console().print(told, markup=False, soft_wrap=True)
     console().print(f"{removed:,} removed, {kept:,} kept.")
 
@@ -111,15 +114,11 @@ def _print(found: list[Member], *, several: bool) -> None:
         cells = [one.queue] if several else []
         table.add_row(
             *cells,
-            _plain(one.name),
-            _plain(one.host or "-"),
+            plain(one.name),
+            plain(one.host or "-"),
             str(one.pid or "-"),
             f"[{_ALIVE_STYLES[one.alive]}]{one.alive}[/]",
             f"{one.pending:,}",
             human_ms(one.idle_ms),
         )
     console().print(table)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -26,7 +26,9 @@ from streamfea.cli.common import (
     print_json,
     read_settings,
 )
+from streamfea.cli.rendering import plain, print_errors
 from streamfea.durations import to_ms
+from streamfea.errors import UsageError
 from streamfea.settings import Queue
 from streamfea.streams.pending import PendingEntry, PendingFilter, pending_entries
 from streamfea.streams.status import QueueStatus, queue_status
@@ -59,11 +61,11 @@ def status(
 ) -> None:
     """Show, for each queue, how much is waiting, being worked on, being retried, and dead.
 
-    Example: streamfea status events --fail-lag 10000 --fail-age 5m
+    Example: streamfea status events --fail-lag 100000 --fail-age 5m
     """
     oldest_allowed = None if fail_age is None else duration_option(fail_age)
     if watch and json:
-        raise typer.BadParameter("--watch is for people, --json for programs: choose one")
+        raise UsageError("--watch is for people, --json for programs: choose one")
     settings = read_settings(config)
     chosen = settings.select(queues or [])
     with open_client(settings) as client:
@@ -179,32 +181,10 @@ def _print_pending(shown: list[PendingEntry], total: int, queues: list[Queue]) -
             human_ms(one.idle_ms),
             human_ms(one.age_ms),
             str(one.deliveries),
-            one.consumer,
+            plain(one.consumer),
         )
     out = console()
     out.print(Lines(*lines))
-    _print_errors(shown)
+    print_errors((one.error, one.id) for one in shown if one.error)
     if total > len(shown):
         out.print(f"\n{len(shown):,} of {total:,} shown; --limit shows more.")
-
-
-def _print_errors(shown: list[PendingEntry]) -> None:
-    """Print each different error once, with how many entries have it and the oldest of them."""
-    oldest: dict[str, str] = {}
-    count: dict[str, int] = {}
-    for one in shown:
-        if one.error:
-            oldest.setdefault(one.error, one.id)
-            count[one.error] = count.get(one.error, 0) + 1
-    if not oldest:
-        return
-    table = new_table("count", "first", "last error", right=["count"])
-    for error, entry_id in oldest.items():
-        table.add_row(str(count[error]), entry_id, _plain(error))
-    out = console()
-    out.print()
-    out.print(table)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

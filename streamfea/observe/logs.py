@@ -7,6 +7,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
+from streamfea.printable import printable
 from streamfea.settings import LogSettings
 
 __all__ = ["configure_logging"]
@@ -58,6 +59,7 @@ def _renderers(settings: LogSettings) -> list[Processor]:
     colours = sys.stderr.isatty()
     return [
         _without_logger_name,
+        _printable,
         structlog.dev.ConsoleRenderer(
             colors=colours, pad_event_to=0, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
         ),
@@ -71,3 +73,8 @@ def _without_logger_name(
     if str(event.get("logger", "")).startswith("streamfea."):
         del event["logger"]
     return event
+
+
+def _printable(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write out what a terminal could take for an order: errors and records may hold anything."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}

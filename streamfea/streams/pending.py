@@ -15,7 +15,7 @@ from streamfea.streams.keys import errors_key
 from streamfea.streams.lasterror import LastError
 from streamfea.streams.status import age_ms, server_now_ms
 
-__all__ = ["PendingEntry", "PendingFilter", "pending_entries"]
+__all__ = ["PendingEntry", "PendingFilter", "pending_entries", "pending_entry"]
 
 State = Literal["in-flight", "retrying", "stranded"]
 
@@ -65,6 +65,21 @@ def pending_entries(client: Redis, queue: Queue, wanted: PendingFilter) -> Itera
         start = f"({page[-1]['message_id'].decode()}"
 
 
+def pending_entry(client: Redis, queue: Queue, entry_id: str) -> tuple[PendingEntry, LastError | None] | None:
+    """Return one pending entry and its last error whole, if there is one; None when the entry is not pending."""
+    replies: Any = client  # redis-py leaves the types of replies open
+    try:
+        [found] = replies.xpending_range(queue.stream, queue.group, entry_id, entry_id, 1) or [None]
+    except ResponseError as error:
+        if group_is_gone(error):
+            return None
+        raise
+    if found is None:
+        return None
+    last_error = LastError.from_json(replies.hget(errors_key(queue.stream, queue.group), entry_id) or b"")
+    return _entry(queue, found, last_error, server_now_ms(client)), last_error
+
+
 def _page(client: Redis, queue: Queue, wanted: PendingFilter, start: str) -> list[dict[str, Any]]:
     try:
         replies: Any = client  # redis-py leaves the types of replies open
@@ -85,7 +100,7 @@ def _entry(queue: Queue, pending: dict[str, Any], last_error: LastError | None, 
     return PendingEntry(
         queue=queue.name,
         id=entry_id,
-        consumer=pending["consumer"].decode(),
+        consumer=pending["consumer"].decode("utf-8", "backslashreplace"),
         idle_ms=idle_ms,
         age_ms=age_ms(entry_id, now_ms),
         deliveries=int(pending["times_delivered"]),

@@ -12,7 +12,7 @@ from streamfea.streams.keys import dead_letters_key, errors_key
 from streamfea.streams.scripts import Scripts
 from streamfea.streams.shim import legacy_backlog
 
-__all__ = ["QueueStatus", "age_ms", "queue_status", "server_now_ms"]
+__all__ = ["QueueStatus", "age_ms", "group_info", "queue_status", "server_now_ms"]
 
 # So many entries are counted one by one at most, on the server: some ten milliseconds.
 _COUNT_AT_MOST = 10_000
@@ -46,7 +46,7 @@ class QueueStatus:
 def queue_status(client: Redis, queue: Queue) -> QueueStatus:
     """Return the figures of `queue`; a stream or a group that does not exist yet has a truthful set of them, too."""
     length = client.xlen(queue.stream)
-    group = _group_info(client, queue)
+    group = group_info(client, queue)
     pending, oldest = _pending(client, queue)
     lag, exact = _lag(client, queue, length, group)
     return QueueStatus(
@@ -65,6 +65,17 @@ def queue_status(client: Redis, queue: Queue) -> QueueStatus:
     )
 
 
+def group_info(client: Redis, queue: Queue) -> dict[str, Any] | None:
+    """Return what the server tells of the queue's group; None when there is no such group."""
+    try:
+        groups = client.xinfo_groups(queue.stream)
+    except ResponseError as error:
+        if "no such key" in str(error):
+            return None
+        raise
+    return next((group for group in groups if group["name"].decode() == queue.group), None)
+
+
 def server_now_ms(client: Redis) -> int:
     """Return milliseconds since the epoch on the server's clock."""
     seconds, microseconds = client.time()
@@ -74,16 +85,6 @@ def server_now_ms(client: Redis) -> int:
 def age_ms(entry_id: str, now_ms: int) -> int:
     """Return how long ago an entry was added, by the milliseconds in its id."""
     return max(0, now_ms - int(entry_id.partition("-")[0]))
-
-
-def _group_info(client: Redis, queue: Queue) -> dict[str, Any] | None:
-    try:
-        groups = client.xinfo_groups(queue.stream)
-    except ResponseError as error:
-        if "no such key" in str(error):
-            return None
-        raise
-    return next((group for group in groups if group["name"].decode() == queue.group), None)
 
 
 def _pending(client: Redis, queue: Queue) -> tuple[int, str | None]:

@@ -16,21 +16,18 @@ Each line is one step on the server, so there is nothing in between.
 
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Literal
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
 from streamfea.durations import to_ms
 from streamfea.entry import Entry
+from streamfea.streams.deadletters import Reason, provenance
 from streamfea.streams.group import Claimed, Group
 from streamfea.streams.lasterror import LastError
 from streamfea.work.policy import Outcome, Verdict, retry_delay
 
 __all__ = ["Reason", "Settlement"]
-
-Reason = Literal["rejected", "failed", "crashed", "timeout", "no-record"]
 
 log = structlog.get_logger(__name__)
 
@@ -86,20 +83,16 @@ class Settlement:
         log.debug("record will be tried again", entry=outcome.entry.id, error=last_error.summary, delay=str(delay))
 
     def _bury(self, entry: Entry, reason: Reason, last_error: LastError) -> None:
-        provenance: dict[str, str | int] = {
-            "entry-id": entry.id,
-            "stream": entry.stream,
-            "group": self._queue.group,
-            "queue": entry.queue,
-            "consumer": self._group.consumer,
-            "deliveries": entry.deliveries,
-            "reason": reason,
-            "error-type": last_error.type,
-            "error": last_error.error,
-            "traceback": last_error.traceback,
-            "failed-at": datetime.fromtimestamp(self._group.now_ms() / 1000, tz=UTC).isoformat(timespec="milliseconds"),
-        }
-        if self._group.bury(entry, provenance):
+        origin = provenance(
+            self._queue,
+            entry.id,
+            consumer=self._group.consumer,
+            deliveries=entry.deliveries,
+            reason=reason,
+            last_error=last_error,
+            failed_at_ms=self._group.now_ms(),
+        )
+        if self._group.bury(entry, origin):
             log.warning("record moved to the dead letters", entry=entry.id, reason=reason, error=last_error.summary)
 
 

@@ -1,0 +1,163 @@
+"""`streamfea dead`: what was given up; to list and to show."""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from streamfea.cli.bulk import bulk
+from streamfea.cli.common import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    OneQueueArgument,
+    console,
+    human_ms,
+    new_table,
+    open_client,
+    print_json,
+    read_settings,
+)
+from streamfea.cli.dead_choice import (
+    AllOption,
+    ErrorTypeOption,
+    IdsArgument,
+    MatchOption,
+    ReasonOption,
+    SinceOption,
+    Wanted,
+    refuse,
+    select,
+    total_of,
+)
+from streamfea.cli.dead_moves import purge_letters, replay_letters
+from streamfea.cli.rendering import plain, print_errors
+from streamfea.cli.show import found_as_json, print_found
+from streamfea.settings import Queue
+from streamfea.streams.deadletters import DeadLetter
+from streamfea.streams.lookup import found_dead
+from streamfea.streams.status import server_now_ms
+
+__all__ = ["register"]
+
+_SHOWN = 100
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    dead = typer.Typer(no_args_is_help=True)
+    dead.command("list")(list_letters)
+    dead.command("show")(show_letters)
+    dead.command("replay")(replay_letters)
+    dead.command("purge")(purge_letters)
+    app.add_typer(
+        dead,
+        name="dead",
+        help="Dead letters: list and show them, put them back on the stream, or throw them away.",
+        rich_help_panel="Get moving",
+    )
+
+
+def list_letters(
+    queue: OneQueueArgument,
+    ids: IdsArgument = None,
+    everything: Annotated[bool, typer.Option("--all", help="Whatever --limit says.")] = False,
+    reason: ReasonOption = None,
+    error_type: ErrorTypeOption = None,
+    match: MatchOption = None,
+    since: SinceOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Show so many at most; if not given, 100, and all with --json.", show_default=False),
+    ] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    _debug: DebugOption = False,
+) -> None:
+    """List dead letters, oldest first: what was given up, when and why.
+
+    The filters combine.
+
+    Example: streamfea dead list events --reason failed --since 1h
+    """
+    wanted = Wanted.of(ids, reason, error_type, match, since)
+    at_most = None if everything else limit or (None if json else _SHOWN)
+    settings = read_settings(config)
+    [chosen] = settings.select([queue])
+    with open_client(settings) as client:
+        if json:
+            letters, unknown = select(client, chosen, wanted)
+            print_json(_as_row(letter) for letter in islice(letters, at_most))
+        else:
+            with bulk(total_of(client, chosen, wanted), "looking", lambda: "nothing was changed") as advance:
+                letters, unknown = select(client, chosen, wanted, advance)
+                shown = list(islice(letters, at_most))
+                total = len(shown) + sum(1 for _ in letters)
+            _print_letters(chosen, shown, total, server_now_ms(client))
+    refuse(chosen, unknown)
+
+
+def show_letters(
+    queue: OneQueueArgument,
+    ids: IdsArgument = None,
+    everything: AllOption = False,
+    reason: ReasonOption = None,
+    error_type: ErrorTypeOption = None,
+    match: MatchOption = None,
+    since: SinceOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    _debug: DebugOption = False,
+) -> None:
+    """Show dead letters whole: fields, error and traceback.
+
+    Example: streamfea dead show events 1764041633000-0
+    """
+    wanted = Wanted.of(ids, reason, error_type, match, since)
+    wanted.must_be_some(everything=everything)
+    settings = read_settings(config)
+    [chosen] = settings.select([queue])
+    with open_client(settings) as client:
+        letters, unknown = select(client, chosen, wanted)
+        if json:
+            print_json(found_as_json(chosen, found_dead(letter)) for letter in letters)
+        else:
+            _print_whole(chosen, letters, server_now_ms(client))
+    refuse(chosen, unknown)
+
+
+def _as_row(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "entry_id": letter.entry_id,
+        "reason": letter.reason,
+        "error_type": letter.error_type,
+        "error": letter.error,
+        "deliveries": letter.deliveries,
+        "failed_at": letter.failed_at,
+        "consumer": letter.consumer,
+    }
+
+
+def _print_letters(queue: Queue, shown: Sequence[DeadLetter], total: int, now_ms: int) -> None:
+    if not shown:
+        console().print(f"No dead letters in {queue.name}, or none that these filters take.", markup=False)
+        return
+    table = new_table("id", "entry", "reason", "tries", "died ago", "error", right=["tries", "died ago"])
+    table.columns[-1].overflow = "ellipsis"
+    table.columns[-1].no_wrap = True
+    for one in shown:
+        ago = human_ms(now_ms - one.failed_at_ms)
+        table.add_row(one.id, plain(one.entry_id), plain(one.reason), str(one.deliveries), ago, plain(one.error_type))
+    console().print(table)
+    print_errors((one.summary, one.id) for one in shown)
+    if total > len(shown):
+        console().print(f"\n{len(shown):,} of {total:,} shown; --limit or --all shows more.")
+
+
+def _print_whole(queue: Queue, letters: Iterable[DeadLetter], now_ms: int) -> None:
+    for number, letter in enumerate(letters):
+        if number:
+            console().rule(style="dim")
+        print_found(queue, found_dead(letter), now_ms)

@@ -1,0 +1,144 @@
+"""What records and errors look like on a terminal: JSON indented and coloured, text as text, the rest as a hex dump."""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.highlighter import JSONHighlighter
+from rich.text import Text
+
+from streamfea.cli.common import console, new_table
+from streamfea.printable import printable
+
+__all__ = ["fields_as_json", "is_safe", "plain", "print_errors", "rendered_fields", "text_of"]
+
+_DUMPED_AT_MOST = 4096
+_HIGHLIGHTED_AT_MOST = 200_000
+# Text with more than this share of what cannot be shown is no text.
+_SHARE_OF_BINARY = 0.3
+_SHORT = 60
+_BEYOND_ASCII = 0x80
+_ESCAPE_IN_JSON = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.")
+
+
+def plain(text: str) -> Text:
+    """Return text from outside as one line that is printable and not taken for markup, for a table."""
+    return Text(printable(text, one_line=True))
+
+
+def text_of(text: str, style: str = "") -> Text:
+    """Return text from outside, of any number of lines, to print."""
+    return Text(printable(text), style=style)
+
+
+def is_safe(data: bytes) -> bool:
+    """Tell whether a terminal shows these bytes as they are."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return False
+    return printable(text) == text
+
+
+def rendered_fields(fields: Mapping[bytes, bytes]) -> RenderableType:
+    """Return an entry's fields: short ones in a line, the others below their name."""
+    return Group(*(part for name, value in fields.items() for part in _field(name, value)))
+
+
+def fields_as_json(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return fields as JSON can hold them: text as a string, bytes that are none as `{"base64": …}`."""
+    return {name.decode("utf-8", "backslashreplace"): _json_value(value) for name, value in fields.items()}
+
+
+def print_errors(errors: Iterable[tuple[str, str]]) -> None:
+    """Print each different error once, with how many entries have it and the oldest of them; takes (error, id)."""
+    oldest: dict[str, str] = {}
+    count: dict[str, int] = {}
+    for error, entry_id in errors:
+        oldest.setdefault(error, entry_id)
+        count[error] = count.get(error, 0) + 1
+    if not oldest:
+        return
+    table = new_table("count", "first", "last error", right=["count"])
+    for error, entry_id in oldest.items():
+        table.add_row(str(count[error]), entry_id, plain(error))
+    console().print()
+    console().print(table)
+
+
+def _field(name: bytes, value: bytes) -> list[Text]:
+    title = Text(printable(name.decode("utf-8", "backslashreplace"), one_line=True), style="bold")
+    kind, shown = _value(value)
+    if kind == "text" and len(shown) <= _SHORT and "\n" not in shown.plain:
+        return [title.append(": ").append_text(Text(shown.plain, style="not bold"))]
+    return [title.append(f": {_size(len(value))}, {kind}", style="not bold dim"), shown]
+
+
+def _value(value: bytes) -> tuple[str, Text]:
+    """Return what bytes are, and how they are shown."""
+    text = _as_text(value)
+    if text is None:
+        return "binary", Text(_hex_dump(value))
+    if text.lstrip()[:1] in {"{", "["}:
+        indented = _indented(text)
+        if indented is not None:
+            shown = Text(indented)
+            if len(indented) <= _HIGHLIGHTED_AT_MOST:
+                JSONHighlighter().highlight(shown)
+            return "JSON", shown
+    return "text", Text(printable(text))
+
+
+def _as_text(value: bytes) -> str | None:
+    """Return bytes as text; None when they are none, or hardly."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return None
+    hidden = sum(not one.isprintable() and not one.isspace() for one in text)
+    return None if "\0" in text or hidden > _SHARE_OF_BINARY * len(text) else text
+
+
+def _indented(text: str) -> str | None:
+    """Return JSON indented, with its numbers, order and repeated members as they are; None when it is no JSON."""
+    try:
+        formatted: str = msgspec.json.format(text, indent=2)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return printable(_ESCAPE_IN_JSON.sub(_unescaped, formatted))
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    r"""Return the character that `\u…` stands for, if it can be shown and does not end the string."""
+    written = match[0]
+    if written[1] != "u":
+        return written
+    character: str = json.loads(f'"{written}"')
+    return character if character.isprintable() and character not in {'"', "\\"} else written
+
+
+def _hex_dump(data: bytes) -> str:
+    lines = []
+    for start in range(0, min(len(data), _DUMPED_AT_MOST), 16):
+        part = data[start : start + 16]
+        left, right = part[:8].hex(" "), part[8:].hex(" ")
+        shown = "".join(chr(byte) if chr(byte).isprintable() and byte < _BEYOND_ASCII else "." for byte in part)
+        lines.append(f"{start:08x}  {left:<23}  {right:<23}  |{shown}|")
+    if len(data) > _DUMPED_AT_MOST:
+        lines.append(f"… and {_size(len(data) - _DUMPED_AT_MOST)} more; --raw writes the whole record")
+    return "\n".join(lines)
+
+
+def _size(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count:,} bytes"
+
+
+def _json_value(value: bytes) -> object:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value).decode()}

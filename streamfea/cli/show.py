@@ -1,0 +1,168 @@
+"""`streamfea show`: one entry whole."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from streamfea.cli.common import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    OneQueueArgument,
+    console,
+    counted,
+    entry_ids,
+    human_ms,
+    open_client,
+    print_json,
+    read_settings,
+    utc,
+)
+from streamfea.cli.rendering import fields_as_json, is_safe, rendered_fields, text_of
+from streamfea.entry import Entry
+from streamfea.errors import StreamfeaError, UsageError
+from streamfea.printable import printable
+from streamfea.settings import Queue
+from streamfea.streams.lookup import Found, look_up
+from streamfea.streams.status import age_ms, server_now_ms
+from streamfea.work.fields import missing_record, record_of
+
+__all__ = ["found_as_json", "print_found", "register"]
+
+_STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red", "dead": "bold red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(rich_help_panel="Look")(show)
+
+
+def show(
+    queue: OneQueueArgument,
+    entry_id: Annotated[str, typer.Argument(metavar="ID", help="The id of an entry, or of a dead letter.")],
+    raw: Annotated[bool, typer.Option("--raw", help="Write the record's bytes as they are, and nothing else.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    _debug: DebugOption = False,
+) -> None:
+    """Show one entry whole: where it is, its fields, and the last error with its traceback, if it has failed.
+
+    Pending or not, in the stream or among the dead letters.
+
+    Example: streamfea show events 1764041633000-0
+    """
+    [wanted] = entry_ids([entry_id])
+    if raw and json:
+        raise UsageError("--raw and --json exclude each other: choose one")
+    settings = read_settings(config)
+    [chosen] = settings.select([queue])
+    with open_client(settings) as client:
+        found = look_up(client, chosen, wanted)
+        now_ms = server_now_ms(client)
+    if found is None:
+        raise StreamfeaError(
+            f"queue {queue}: there is no entry {wanted} in {chosen.stream}, and no dead letter of it; "
+            "it was never there, or it is done and trimmed"
+        )
+    if raw:
+        _write_record(chosen, found)
+    elif json:
+        print_json([found_as_json(chosen, found)])
+    else:
+        print_found(chosen, found, now_ms)
+
+
+def found_as_json(queue: Queue, found: Found) -> dict[str, Any]:
+    """Return an entry for programs."""
+    error, pending, letter = found.error, found.pending, found.letter
+    return {
+        "queue": queue.name,
+        "stream": queue.stream,
+        "id": found.id,
+        "state": found.state,
+        "consumer": found.consumer,
+        "idle_ms": pending.idle_ms if pending else None,
+        "deliveries": found.deliveries,
+        "due_at_ms": (found.last_error.due_ms or None) if found.last_error else None,
+        "dead_letter": letter.id if letter else None,
+        "reason": letter.reason if letter else None,
+        "failed_at": letter.failed_at if letter else None,
+        "error_type": error.type if error else None,
+        "error": error.error if error else None,
+        "traceback": error.traceback if error else None,
+        "fields": None if found.fields is None else fields_as_json(found.fields),
+    }
+
+
+def print_found(queue: Queue, found: Found, now_ms: int) -> None:
+    """Print an entry for people."""
+    out = console()
+    state = (found.state, _STATE_STYLES.get(found.state, "bold"))
+    out.print(Text.assemble((found.id, "bold"), f" in queue {queue.name}: ", state), soft_wrap=True)
+    for line in _about(found, now_ms):
+        out.print(text_of(line), soft_wrap=True)
+    out.print(text_of(_remedy(queue.name, found), "dim"), soft_wrap=True)
+    out.print()
+    if found.fields:
+        out.print(rendered_fields(found.fields), soft_wrap=True)
+    else:
+        out.print("It has no fields: it was deleted from the stream." if found.pending else "It has no fields.")
+    if found.error is not None:
+        out.print()
+        out.print(text_of(f"{found.error.type}: {found.error.error}", "bold red"), soft_wrap=True)
+        if found.error.traceback:
+            out.print()
+            out.print(text_of(found.error.traceback.rstrip()), soft_wrap=True)
+
+
+def _about(found: Found, now_ms: int) -> Iterator[str]:
+    """Yield a line for each thing that has happened to an entry."""
+    milliseconds, _, _ = found.id.partition("-")
+    yield f"added      {utc(int(milliseconds))}, {human_ms(age_ms(found.id, now_ms))} ago"
+    if found.deliveries is not None:
+        times = counted(found.deliveries, "time", "times")
+        yield f"delivered  {times}, last to {printable(found.consumer or '?', one_line=True)}"
+    if found.pending is not None:
+        yield f"idle       {human_ms(found.pending.idle_ms)}"
+        if found.last_error and found.last_error.due_ms > now_ms:
+            yield f"due in     {human_ms(found.last_error.due_ms - now_ms)}"
+    if found.letter is not None:
+        ago, reason = human_ms(now_ms - found.letter.failed_at_ms), printable(found.letter.reason, one_line=True)
+        yield f"died       {ago} ago, {reason}; dead letter {found.letter.id}"
+
+
+def _remedy(queue: str, found: Found) -> str:
+    match found.state:
+        case "waiting":
+            return "Not delivered yet: a worker will read it in its turn."
+        case "acknowledged":
+            return "Done: it is acknowledged."
+        case "in-flight":
+            return "A worker has it, and may be running it right now."
+        case "retrying":
+            return (
+                f"streamfea retry {queue} {found.id} makes it due now, streamfea reject {queue} {found.id} gives it up."
+            )
+        case "stranded":
+            return f"No worker takes it: streamfea consume {queue} has to run."
+        case "dead":
+            letter = found.letter.id if found.letter else ""
+            return f"streamfea dead replay {queue} {letter} puts it back on the stream."
+
+
+def _write_record(queue: Queue, found: Found) -> None:
+    entry = Entry(queue.name, queue.stream, found.id, found.fields or {})
+    problem = missing_record(entry, queue.field)
+    if problem is not None:
+        raise StreamfeaError(f"entry {found.id} holds no record: {problem}")
+    record = record_of(entry, queue.field)
+    if sys.stdout.isatty() and not is_safe(record):
+        raise StreamfeaError(
+            f"the record of {found.id} holds bytes that a terminal may take for orders: write it to a file or a pipe, "
+            "as in --raw > record, or leave out --raw"
+        )
+    sys.stdout.buffer.write(record)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,28 @@
+"""Text that is safe to show on a terminal, whatever a record holds."""
+
+import unicodedata
+
+__all__ = ["printable"]
+
+_KEPT = "\n\t"
+
+
+def printable(text: str, *, one_line: bool = False) -> str:
+    r"""Return `text` with everything that a terminal could take for an order written out, as in `\x1b`.
+
+    That is control characters, but for line feeds and tabs, which `one_line` writes out as well; what changes the
+    direction of text or is invisible; lone surrogates; and what Unicode does not know.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if _is_shown(one, one_line) else _written_out(one) for one in text)
+
+
+def _is_shown(character: str, one_line: bool) -> bool:
+    if character in _KEPT:
+        return not one_line
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,217 @@
+"""One stuck entry: shown whole and safely, made due, or given up."""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from streamfea.settings import Queue
+from streamfea.streams.deadletters import dead_letters
+from streamfea.streams.group import Group
+from streamfea.streams.keys import errors_key
+from streamfea.streams.lasterror import LastError
+from streamfea.streams.unstick import consumers_not_at_work, make_due, reject
+from tests.commands import Project
+from tests.forked import on_terminal, run
+from tests.waiting import wait_until
+
+Rows = Callable[[], list[int]]
+
+_NO_PROCESS = 2**22 + 1  # above the largest process id that Linux gives
+_HOUR_MS = 3_600_000
+_EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\r"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def queue_of(stream: str) -> Queue:
+    return Queue(name="q", handler="recorder", stream=stream)
+
+
+def deliver(client: Redis, stream: str, consumer: str, fields: dict[Any, Any]) -> str:
+    """Add an entry and have `consumer` read it; return its id."""
+    client.xgroup_create(stream, "streamfea", id="0", mkstream=True) if not client.exists(stream) else None
+    entry_id: Any = client.xadd(stream, fields)
+    client.xreadgroup("streamfea", consumer, {stream: ">"})
+    return str(entry_id.decode())
+
+
+def fail(client: Redis, stream: str, entry_id: str, *, error: str = "no luck", traceback: str = "") -> None:
+    """Note that an entry has failed and waits for an hour."""
+    [seconds, _] = client.time()
+    last_error = LastError("ValueError", error, traceback).due(
+        failed_at_ms=seconds * 1000, due_ms=seconds * 1000 + _HOUR_MS
+    )
+    client.hset(errors_key(stream, "streamfea"), entry_id, last_error.to_json())
+
+
+def listed(project: Project, *arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run(project, *arguments, "--json"))
+    return found
+
+
+def live_worker() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-1-abcd"
+
+
+def claimed_at_once(client: Redis, stream: str) -> list[str]:
+    return [one.id for one in Group(client, queue_of(stream), "next").claim(100)]
+
+
+def test_an_entry_is_shown_whole_with_its_last_error_and_what_to_do(project: Project, client: Redis) -> None:
+    project.configure(backoff="1h")
+    record = '{"n": 1, "do": "fail", "price": 2.50, "name": "b\\u00e4r", "big": 12345678901234567890.5}'
+    entry_id: Any = client.xadd(project.stream, {"record": record, "source": "till 3", "blob": b"\0\xff" * 20})
+    entry_id = entry_id.decode()
+    assert "Not delivered yet" in run(project, "show", "q", entry_id)
+    with project.consuming() as consumer:
+        wait_until(lambda: client.hlen(errors_key(project.stream, "streamfea")), "the record has failed")
+        consumer.terminate()
+    shown = run(project, "show", "q", entry_id)
+    assert f"{entry_id} in queue q: retrying" in shown
+    assert f"streamfea retry q {entry_id}" in shown
+    assert '\n  "price": 2.50,\n  "name": "bär",\n  "big": 12345678901234567890.5\n' in shown
+    assert "\nsource: till 3\n" in shown
+    assert "blob: 40 bytes, binary" in shown
+    assert "00000020  00 ff 00 ff 00 ff 00 ff " in shown
+    assert "ValueError: asked to fail\n\nTraceback (most recent call last)" in shown
+    assert run(project, "show", "q", entry_id, "--raw") == record
+    [told] = listed(project, "show", "q", entry_id)
+    assert (told["state"], told["deliveries"], told["error_type"]) == ("retrying", 1, "ValueError")
+    assert told["fields"]["record"] == record
+    assert told["fields"]["blob"] == {"base64": "AP8A/wD/AP8A/wD/AP8A/wD/AP8A/wD/AP8A/wD/AP8A/wD/AP8A/w=="}
+
+
+def test_an_entry_is_found_wherever_it_is(lone: Project, client: Redis) -> None:
+    done = deliver(client, lone.stream, "c", {"record": "done"})
+    client.xack(lone.stream, "streamfea", done)
+    held = deliver(client, lone.stream, "c", {"record": "held"})
+    buried = deliver(client, lone.stream, "c", {"record": "dead"})
+    reject(client, queue_of(lone.stream), buried, [])
+    [letter] = dead_letters(client, queue_of(lone.stream))
+    client.xdel(lone.stream, buried)
+    states = {one: listed(lone, "show", "q", one)[0]["state"] for one in (done, held, buried, letter.id)}
+    assert states == {done: "acknowledged", held: "in-flight", buried: "dead", letter.id: "dead"}
+    assert f"streamfea dead replay q {letter.id}" in run(lone, "show", "q", buried)
+    assert "no entry 7-0" in run(lone, "show", "q", "7", expect=1)
+    assert "'7-x' is not the id of an entry" in run(lone, "show", "q", "7-x", expect=2)
+    assert "18446744073709551616" in run(lone, "show", "q", "18446744073709551616-0", expect=2)
+
+
+def test_nothing_in_a_record_or_an_error_gives_orders_to_a_terminal(lone: Project, client: Redis) -> None:
+    fields = {"record": f'{{"text": "{_EVIL}"}}', f"name{_EVIL}": f"value{_EVIL}", "lines": f"a\nb{_EVIL}"}
+    entry_id = deliver(client, lone.stream, f"worker{_EVIL}", fields)
+    fail(client, lone.stream, entry_id, error=f"error{_EVIL}", traceback=f"Traceback\n  frame{_EVIL}")
+    shown = [on_terminal(lone, *command) for command in (("show", "q", entry_id), ("pending",), ("consumers", "list"))]
+    told = on_terminal(lone, "show", "q", entry_id, "--raw", expect=1)
+    run(lone, "reject", "q", entry_id)
+    commands = ("list", "q"), ("show", "q", "--all"), ("replay", "q", "--all", "--dry-run")
+    shown += [told, *(on_terminal(lone, "dead", *command) for command in commands)]
+    for text in shown:
+        left = _COLOURS.sub("", text).replace("\r\n", "\n")
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", left), left
+    assert all(r"\x1b]0;owned\x07" in text for text in (*shown[:2], *shown[5:]))
+
+
+def test_an_entry_that_waits_for_its_back_off_is_run_at_once_on_request(project: Project, client: Redis) -> None:
+    project.configure(backoff="1h", max_deliveries=2)
+    client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "fail"})})
+    with project.consuming():
+        wait_until(lambda: client.hlen(errors_key(project.stream, "streamfea")), "the record has failed")
+        assert "q: 1 entry is due now." in run(project, "retry", "q", "--all")
+        wait_until(lambda: list(dead_letters(client, queue_of(project.stream))), "it has failed again")
+    [letter] = dead_letters(client, queue_of(project.stream))
+    assert (letter.deliveries, letter.reason) == (2, "failed")
+
+
+def test_what_a_worker_may_be_running_stays_with_it(lone: Project, client: Redis) -> None:
+    held = deliver(client, lone.stream, live_worker(), {"record": "1"})
+    failed = deliver(client, lone.stream, live_worker(), {"record": "2"})
+    fail(client, lone.stream, failed)
+    told = run(lone, "retry", "q", held, expect=1)
+    assert f"{held} ({live_worker()}" in told
+    assert claimed_at_once(client, lone.stream) == []
+    told = run(lone, "retry", "q", "--all")
+    assert "1 entry is due now" in told
+    assert "stays with its worker" in told
+    assert listed(lone, "pending", "--consumer", live_worker())[1]["state"] == "retrying"
+    assert claimed_at_once(client, lone.stream) == [failed]
+    run(lone, "retry", "q", held, "--force")
+    assert claimed_at_once(client, lone.stream) == [held]
+
+
+def test_what_a_dead_worker_held_is_due_without_waiting_for_claim_idle(client: Redis, name: str) -> None:
+    queue = queue_of(name)
+    dead, elsewhere = f"{socket.gethostname()}-{_NO_PROCESS}-1-abcd", "other-7-1-abcd"
+    held = [deliver(client, name, consumer, {"record": "x"}) for consumer in (dead, "somebody", elsewhere)]
+    results = [one.verdict for one in make_due(client, queue, [*held, "7-0"], consumers_not_at_work(client, queue))]
+    assert results == ["due", "due", "in hand", "not pending"]
+    assert claimed_at_once(client, name) == held[:2]
+
+
+def test_an_entry_that_runs_alone_is_in_hand_and_keeps_the_note_of_that(client: Redis, name: str) -> None:
+    entry_id = deliver(client, name, "gone", {"record": "x"})
+    fail(client, name, entry_id)
+    list(make_due(client, queue_of(name), [entry_id], []))
+    worker = Group(client, queue_of(name), live_worker())
+    [claimed] = worker.claim(1)
+    entry = worker.deliver_alone(claimed)
+    assert entry is not None
+    note = client.hget(errors_key(name, "streamfea"), entry_id)
+    [result] = make_due(client, queue_of(name), [entry_id], [])
+    assert result.in_hand
+    assert client.hget(errors_key(name, "streamfea"), entry_id) == note
+    list(make_due(client, queue_of(name), [entry_id], [live_worker()]))
+    [again] = Group(client, queue_of(name), "next").claim(1)
+    assert again.last_error is not None
+    assert (again.last_error.alone, again.last_error.error) == (live_worker(), "no luck")
+
+
+def test_rejected_entries_are_dead_letters_with_their_last_error(lone: Project, client: Redis) -> None:
+    failed = deliver(client, lone.stream, "gone", {"record": "1", "also": "this"})
+    fail(client, lone.stream, failed, traceback="Traceback\n  frame")
+    fresh = deliver(client, lone.stream, live_worker(), {"record": "2"})
+    told = run(lone, "reject", "q", failed, fresh, "7-7", failed, expect=1)
+    assert "2 entries moved to the dead letters" in told
+    assert f"may be running {fresh} ({live_worker()}" in told
+    first, second = dead_letters(client, queue_of(lone.stream))
+    assert (first.entry_id, first.reason, first.error_type) == (failed, "rejected", "ValueError")
+    assert first.fields == {b"record": b"1", b"also": b"this"}
+    assert first.traceback == "Traceback\n  frame"
+    assert (second.entry_id, second.consumer, second.deliveries) == (fresh, live_worker(), 1)
+    assert second.error_type == "RejectedByOperator"
+    assert client.xpending(lone.stream, "streamfea")["pending"] == 0
+    assert not client.exists(errors_key(lone.stream, "streamfea"))
+    assert "7-7 is not pending" in run(lone, "retry", "q", "7-7", expect=1)
+
+
+def test_an_entry_rejected_while_it_runs_costs_its_worker_nothing(project: Project, client: Redis, rows: Rows) -> None:
+    entry_id: Any = client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "slow", "seconds": 2})})
+    with project.consuming():
+        wait_until(lambda: listed(project, "pending"), "it runs")
+        assert f"may be running {entry_id.decode()}" in run(project, "reject", "q", entry_id.decode())
+        client.xadd(project.stream, {"record": '{"n": 2}'})
+        wait_until(lambda: rows() == [1, 2], "its run has committed, and the worker goes on")
+        wait_until(lambda: not listed(project, "pending"), "nothing is left")
+    assert [letter.entry_id for letter in dead_letters(client, queue_of(project.stream))] == [entry_id.decode()]
+
+
+def test_a_whole_queue_of_pending_entries_is_made_due(lone: Project, client: Redis) -> None:
+    for number in range(1000):
+        client.xadd(lone.stream, {"record": str(number)})
+    client.xgroup_create(lone.stream, "streamfea", id="0")
+    client.xreadgroup("streamfea", "somebody", {lone.stream: ">"}, count=900)
+    told = run(lone, "retry", "q", "--all")
+    assert "900 entries are due now" in told
+    assert "run `streamfea consume q`" in told
+    run(lone, "retry", "q", expect=2)
+    run(lone, "retry", "q", "--all", "7-7", expect=2)
+
+
+@pytest.mark.parametrize("command", [("show", "q", "1-1"), ("retry", "q", "1-1"), ("reject", "q", "1-1")])
+def test_before_there_is_a_stream_or_a_group_no_id_is_known(lone: Project, command: tuple[str, ...]) -> None:
+    assert "1-1" in run(lone, *command, expect=1)
