@@ -52,7 +52,7 @@ fmt:
 
 # Build the documentation into site/; a link that leads nowhere or a page that nothing leads to is an error
 docs *ARGS:
-    NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet {{ARGS}}
+    NO_MKDOCS_2_WARNING=1 mkdocs build --strict {{ARGS}}
     @echo "Open site/index.html"
 
 # Show the documentation while you write it

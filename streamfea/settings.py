@@ -95,10 +95,12 @@ class RedisSettings(_WithPassword):
     )
     username: str | None = Field(None, description="for when the url has none", examples=["streamfea"])
     tls_ca_file: Path | None = Field(
-        None, description="whom to trust, if not the system's authorities", examples=["/etc/ssl/redis-ca.pem"]
+        None,
+        description="for rediss://: whom to trust, if not the system's authorities",
+        examples=["/etc/ssl/redis-ca.pem"],
     )
     tls_cert_file: Path | None = Field(
-        None, description="how to show who we are, where the server asks", examples=["/etc/ssl/streamfea.pem"]
+        None, description="for rediss://: how to show who we are, where it asks", examples=["/etc/ssl/streamfea.pem"]
     )
     tls_key_file: Path | None = Field(
         None, description="the key of that certificate", examples=["/etc/ssl/streamfea.key"]
