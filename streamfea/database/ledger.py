@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from streamfea.settings import Queue
 
-__all__ = ["LEDGER_TABLES", "MARGIN", "Ledger", "ledger_tables"]
+__all__ = ["LEDGER_TABLES", "MARGIN", "Ledger", "ledger_of", "ledger_tables"]
 
 MARGIN = timedelta(minutes=10)
 _RANGE = 1 << 64
@@ -70,6 +70,11 @@ _NOTE_HORIZON = text(
 def ledger_tables(queues: Iterable[Queue]) -> list[Table]:
     """Return the tables that `queues` need beside their handlers'."""
     return list(LEDGER_TABLES) if any(queue.guarantee == "exactly-once" for queue in queues) else []
+
+
+def ledger_of(queue: Queue) -> "Ledger | None":
+    """Return the ledger of a queue that asks for exactly-once."""
+    return Ledger(queue.stream, queue.group) if queue.guarantee == "exactly-once" else None
 
 
 class Ledger:

@@ -5,7 +5,7 @@ from functools import partial
 
 from sqlalchemy.orm import sessionmaker
 
-from streamfea.database.ledger import Ledger
+from streamfea.database.ledger import ledger_of
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
 from streamfea.handlers import Handler
@@ -37,7 +37,7 @@ def group_commit(
         commit_interval_seconds=queue.commit_interval.total_seconds(),
         stop=stop,
         watch=watch,
-        ledger=Ledger(queue.stream, queue.group) if queue.guarantee == "exactly-once" else None,
+        ledger=ledger_of(queue),
         ours=ours,
     )
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from streamfea.database.engine import open_database
 from streamfea.database.fencing import session_name
-from streamfea.database.ledger import Ledger
+from streamfea.database.ledger import ledger_of
 from streamfea.database.session import open_sessions
 from streamfea.database.setup import all_schemas, amiss, create_all
 from streamfea.errors import ConfigurationError
@@ -136,9 +136,9 @@ def _servers(settings: Settings, queue: Queue, name: str) -> Iterator[tuple[Engi
 
 def _pruning(engine: Engine, queue: Queue) -> Callable[[str], bool] | None:
     """Return what removes rows of the ledger that are of no more use, if the queue has one."""
-    if queue.guarantee != "exactly-once":
+    ledger = ledger_of(queue)
+    if ledger is None:
         return None
-    ledger = Ledger(queue.stream, queue.group)
 
     def prune(first_id: str) -> bool:
         try:

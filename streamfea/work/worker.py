@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.orm import sessionmaker
 
 from streamfea.database.fencing import end_transactions
+from streamfea.database.ledger import ledger_of
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
 from streamfea.handlers import Handler
@@ -23,7 +24,7 @@ from streamfea.work.janitor import Janitor
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
 from streamfea.work.patience import Interrupted, Patience
-from streamfea.work.policy import Fault, Outcome, whose_fault
+from streamfea.work.policy import Fault, Outcome, Verdict, whose_fault
 from streamfea.work.runner import Watch, WorldFaultError
 from streamfea.work.settle import Reason, Settlement
 from streamfea.work.stopping import StopSignal
@@ -82,6 +83,7 @@ class Worker:
         self._settlement = Settlement(group)
         self._presence = presence
         self._lease = Lease(group, presence, watch or Watch())
+        self._ledger = ledger_of(queue)
         self._holding: dict[str, Claimed] = {}
         self._pace = Pace(queue.commit_interval, queue.batch_size)
         self._look_for_due_at = 0.0
@@ -196,8 +198,19 @@ class Worker:
     def _settle_death(self, claimed: Claimed, dead: Predecessor | None) -> None:
         reason: Reason = dead.reason if dead else "crashed"
         how = dead.how if dead else "it was killed or lost"
+        is_in = self._postgresql.call(lambda: self._is_in(claimed.id))
         self._release([claimed.id])
-        self._redis.call(lambda: self._settlement.settle_death(claimed, reason, how))
+        if is_in:  # it died after its COMMIT
+            self._redis.call(lambda: self._group.acknowledge_retried([claimed.id]))
+        else:
+            self._redis.call(lambda: self._settlement.settle_death(claimed, reason, how))
+
+    def _is_in(self, entry_id: str) -> bool:
+        """Tell whether exactly-once has noted an entry as done; waits for a transaction that is about to."""
+        if self._ledger is None:
+            return False
+        with self._sessions() as session:
+            return bool(self._ledger.enter(session, [entry_id]))  # and rolled back at the end
 
     def _work_on_what_is_new(self) -> bool:
         outages = self._redis.outages
@@ -232,7 +245,7 @@ class Worker:
     def _settle(self, outcomes: list[Outcome], *, retried: bool) -> None:
         self._release([outcome.entry.id for outcome in outcomes])
         self._redis.call(lambda: self._settlement.settle(outcomes, retried=retried))
-        self._done += len(outcomes)
+        self._done += sum(outcome.verdict is Verdict.DONE for outcome in outcomes)
 
     def _without_missing_records(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries that hold a record; the others are settled."""

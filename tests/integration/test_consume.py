@@ -171,6 +171,21 @@ def test_exactly_once_does_what_is_delivered_again_only_once(project: Project, c
     assert nothing_is_left(client, project)
 
 
+def test_exactly_once_does_not_bury_what_died_after_its_commit(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(guarantee="exactly-once", max_deliveries=1)
+    project.run("initdb")
+    dies_before_acknowledging = (
+        "import os; from streamfea.work.settle import Settlement; Settlement.settle = lambda *_, **__: os._exit(3)"
+    )
+    with project.consuming(prelude=dies_before_acknowledging) as consumer:
+        add(client, project, {"n": 1})
+        wait_until(lambda: rows() == [1], "it is committed")
+        wait_until(lambda: nothing_is_left(client, project), "it is acknowledged all the same")
+        assert consumer.terminate() == 0
+    assert rows() == [1]
+    assert letters(client, project) == []
+
+
 def test_the_ledger_is_pruned_of_what_has_long_been_gone_from_the_stream(
     project: Project, client: Redis, database_url: str
 ) -> None:
