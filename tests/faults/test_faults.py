@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -262,6 +263,33 @@ def test_consumers_come_and_go_and_share_the_queue_without_doing_anything_twice(
         assert first.terminate() == 0
     world.nothing_was_lost()
     assert len(world.rows()) == len(set(world.rows()))
+
+
+def test_a_server_that_is_back_at_an_older_state_has_nothing_done_twice_by_exactly_once(world: World) -> None:
+    """As after a failover to a replica that lags behind, or a restore: what was done is pending or new again."""
+    world.project.configure(guarantee="exactly-once", claim_idle="1s", block="500ms")
+    world.project.run("initdb")
+    with Redis.from_url(world.redis_url) as client:
+        client.xgroup_create("load", "streamfea", id="0", mkstream=True)
+        for number in range(200):
+            client.xadd("load", {"record": json.dumps({"n": number})})
+        client.xreadgroup("streamfea", "gone", {"load": ">"}, count=100)
+    stop(world.valkey)
+    older = world.valkey.with_name("older")
+    shutil.copytree(world.valkey, older)
+    ensure_valkey(world.valkey)
+    world.project.run("consume", "--until-empty")
+    assert sorted(world.rows()) == list(range(200))
+    stop(world.valkey)
+    shutil.rmtree(world.valkey)
+    older.rename(world.valkey)
+    ensure_valkey(world.valkey)
+    with Redis.from_url(world.redis_url) as client:
+        assert client.xlen("load") == 200
+    world.project.run("consume", "--until-empty")
+    assert sorted(world.rows()) == list(range(200))
+    with Redis.from_url(world.redis_url) as client:
+        assert client.xpending("load", "streamfea")["pending"] == 0
 
 
 def away_for(seconds: float) -> None:
