@@ -127,7 +127,6 @@ def test_a_record_that_never_returns_is_buried_and_no_other(project: Project, cl
     assert sorted(rows()) == [0, 1]
 
 
-@pytest.mark.core
 def test_sigterm_commits_what_runs_and_hands_over_the_rest(project: Project, client: Redis, rows: Rows) -> None:
     project.configure(claim_idle="1h", commit_interval="10s")
     add(client, project, {"n": 0, "do": "slow", "seconds": 1}, *({"n": number} for number in range(1, 10)))
@@ -173,7 +172,6 @@ def times_delivered(client: Redis, project: Project) -> int:
     return int(pending[0]["times_delivered"]) if pending else 0
 
 
-@pytest.mark.core
 def test_exactly_once_does_what_is_delivered_again_only_once(project: Project, client: Redis, rows: Rows) -> None:
     project.configure(guarantee="exactly-once")
     assert "streamfea_ledger" in project.run("consume", "--until-empty", expect=2)
