@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.core]
+pytestmark = pytest.mark.timeout(180)
 
 _STREAM = "load"
 

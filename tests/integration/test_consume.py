@@ -157,7 +157,6 @@ def times_delivered(client: Redis, project: Project) -> int:
     return int(pending[0]["times_delivered"]) if pending else 0
 
 
-@pytest.mark.core
 def test_exactly_once_does_what_is_delivered_again_only_once(project: Project, client: Redis, rows: Rows) -> None:
     project.configure(guarantee="exactly-once", retention="keep")
     assert "streamfea_ledger" in project.run("consume", "--until-empty", expect=2)
