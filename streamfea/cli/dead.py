@@ -145,8 +145,8 @@ def _print_letters(queue: Queue, shown: Sequence[DeadLetter], total: int, now_ms
         console().print(f"No dead letters in {queue.name}, or none that these filters take.", markup=False)
         return
     table = new_table("id", "entry", "reason", "tries", "died ago", "error", right=["tries", "died ago"])
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True  # the last gives way
     table.columns[-1].overflow = "ellipsis"
-    table.columns[-1].no_wrap = True
     for one in shown:
         ago = human_ms(now_ms - one.failed_at_ms)
         table.add_row(one.id, plain(one.entry_id), plain(one.reason), str(one.deliveries), ago, plain(one.error_type))

@@ -168,8 +168,8 @@ def _print_pending(shown: list[PendingEntry], total: int, queues: list[Queue]) -
     several = len(queues) > 1
     names = ["queue"] if several else []
     table = new_table(*names, "id", "state", "idle", "age", "tries", "consumer", right=["idle", "age", "tries"])
+    table.columns[len(names)].no_wrap = True  # ids stay whole, the last column gives way
     table.columns[-1].overflow = "ellipsis"
-    table.columns[-1].no_wrap = True
     lines: list[Table | str] = [table]
     for one in shown:
         cells = [one.queue] if several else []

@@ -1,6 +1,7 @@
 """Dead letters: found by every filter, put back whole, thrown away only when that was meant."""
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from itertools import count, islice
@@ -109,8 +110,11 @@ def test_a_long_listing_fits_a_terminal_and_says_what_it_leaves_out(lone: Projec
     shown = run(lone, "dead", "list", "q", columns=_WIDTH)
     assert max(map(len, shown.splitlines())) <= _WIDTH
     assert "100 of 120 shown" in shown
-    assert len(listed(lone)) == 120
-    assert "of 120 shown" not in run(lone, "dead", "list", "q", "--all")
+    letter_id = bury(client, lone.stream, [b"record", b"x"], error=("AnErrorWithQuiteALongName", "x"))
+    last = run(lone, "dead", "list", "q", letter_id, columns=_WIDTH).splitlines()[1]
+    assert re.fullmatch(rf"{letter_id}  \d+-\d+ +failed .*…", last.rstrip())
+    assert len(listed(lone)) == 121
+    assert "of 121 shown" not in run(lone, "dead", "list", "q", "--all")
 
 
 def test_a_replayed_letter_is_an_entry_with_the_fields_that_it_had(lone: Project, client: Redis) -> None:
