@@ -1,5 +1,6 @@
 """Getting pending entries moving: made due at once, or sent to the dead letters."""
 
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -46,9 +47,10 @@ class Unstuck:
 def consumers_not_at_work(client: Redis, queue: Queue) -> list[str]:
     """Return the group's consumers that certainly run nothing.
 
-    Those are processes of this host that have ended, and names that `consume` does not give.
+    Those are processes of this host that have ended, and names that no process has.
     """
-    return [one.name for one in members(client, queue) if one.alive == "no" or one.pid is None]
+    here = socket.gethostname()
+    return [one.name for one in members(client, queue) if one.pid is None or (one.alive == "no" and one.host == here)]
 
 
 def make_due(

@@ -1,7 +1,6 @@
 """Bad records of every kind: each costs itself only, and its dead letter says what is wrong with it."""
 
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from redis import Redis
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 
+from handlers_example import events
 from streamfea.database.session import open_sessions
 from streamfea.entry import Entry
 from streamfea.streams.keys import dead_letters_key
@@ -18,7 +18,7 @@ from streamfea.work.batch import GroupCommit
 from streamfea.work.policy import Verdict
 from streamfea.work.settle import _last_error
 from streamfea.work.stopping import StopSignal
-from tests.commands import HANDLERS, Project
+from tests.commands import Project
 
 _TIME = '"timestamp": "2024-01-01T00:00:00Z"'
 _DEEP = 100_000
@@ -150,11 +150,8 @@ _RECORDS = st.binary(max_size=20) | st.dictionaries(_KEYS, _VALUES, max_size=5).
 @given(records=st.lists(_RECORDS, min_size=1, max_size=8))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_record_breaks_a_batch(engine: Engine, records: list[bytes]) -> None:
-    sys.path.insert(0, str(HANDLERS))
-    import seed  # type: ignore[import-not-found]  # noqa: PLC0415 - as a worker imports it
-
     def process(session: Session, entry: Entry) -> None:
-        seed.process(session, entry.fields[b"record"])
+        events.process(session, entry.fields[b"record"])
 
     good = json.dumps({"name": "good", "timestamp": "2024-01-01T00:00:00Z"}).encode()
     entries = [Entry("q", "s", f"{n}-1", {b"record": one}, 1) for n, one in enumerate([good, *records, good], 1)]
