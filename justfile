@@ -37,6 +37,13 @@ faults SECONDS="60" *ARGS:
 faults-check *ARGS:
     pytest tests/machine/check_bugs.py {{ARGS}}
 
+# Change the pure logic in every way that mutmut knows, see which changes no unit test notices, and print the scores
+mutate:
+    rm -rf mutants
+    uv run --with mutmut==3.8.1 mutmut run --max-children 1
+    uv run --with mutmut==3.8.1 mutmut results
+    python .ci/mutation.py
+
 # The main job on embedded servers and real data
 demo *ARGS:
     streamfea demo {{ARGS}}

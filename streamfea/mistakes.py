@@ -9,19 +9,20 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["check_database_url", "check_redis_url", "masked", "mistakes_in", "suggestion"]
+__all__ = ["MASK", "check_database_url", "check_redis_url", "masked", "mistakes_in", "suggestion"]
 
-_MASK = "********"
+MASK = "**********"  # as pydantic masks its secrets
 _LATER_KEYS = {"shards"}
 _LATER_SECTIONS = {"metrics", "dashboard"}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "embedded:")
 _LATER_REDIS_SCHEMES = ("redis+sentinel://", "redis+cluster://")
+_HANDLER = 'handler = "module"'
 _EXAMPLES = {
     "redis": '[redis] with url = "redis://localhost:6379/0"',
     "redis.url": 'url = "redis://localhost:6379/0"',
     "database": '[database] with url = "postgresql+psycopg://user@localhost/name"',
     "database.url": 'url = "postgresql+psycopg://user@localhost/name"',
-    "queues": '[queues.NAME] with handler = "module"',
+    "queues": f"[queues.NAME] with {_HANDLER}",
 }
 
 
@@ -47,12 +48,10 @@ def check_database_url(url: Any) -> Any:
     raise ValueError("not an address of a PostgreSQL: write postgresql+psycopg:// or embedded:DIR")
 
 
-def masked(url: str | None) -> str:
-    """Return `url` with a password in it masked; what has no URL is masked whole."""
-    if url is None:
-        return _MASK
-    without = re.sub(r"(://[^/?#:@]*:)[^@]*(?=@)", rf"\1{_MASK}", url)
-    return re.sub(r"((?:[?&])password=)[^&]*", rf"\1{_MASK}", without)
+def masked(url: str) -> str:
+    """Return `url` with the passwords in it masked: rather more than that, if it has an `@` too many."""
+    without = re.sub(r"(://[^/?#:@]*:)(?s:.*)(?=@)", rf"\1{MASK}", url)
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", rf"\1{MASK}", without)
 
 
 def mistakes_in(error: ValidationError | None, source: str, variables: Sequence[str], root: type[BaseModel]) -> str:
@@ -73,7 +72,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 def _line(error: ErrorDetails, root: type[BaseModel]) -> str:
     parts = [str(part) for part in error["loc"]]
-    return f"{'.'.join(parts)}: {_problem(error, parts, root)}" if parts else _problem(error, parts, root)
+    problem = _problem(error, parts, root)
+    return f"{'.'.join(parts)}: {problem}" if parts else problem
 
 
 def _problem(error: ErrorDetails, parts: list[str], root: type[BaseModel]) -> str:
@@ -85,28 +85,20 @@ def _problem(error: ErrorDetails, parts: list[str], root: type[BaseModel]) -> st
             f"there is no such {'key' if len(parts) > 1 else 'section'}{suggestion(parts[-1], _siblings(root, parts))}"
         )
     if kind == "missing":
-        where = ".".join(parts)
-        return f"is missing; add {_EXAMPLES.get(where, _example(parts))}"
-    if kind == "too_short" and parts == ["queues"]:
+        return f"is missing; add {_EXAMPLES.get('.'.join(parts), _HANDLER)}"
+    if kind == "too_short":
         return f"there is none; add {_EXAMPLES['queues']}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return message.replace("timedelta(0)", "0s")
+    return message.replace("datetime.timedelta(0)", "0s")
 
 
-def _example(parts: list[str]) -> str:
-    return 'handler = "module"' if parts[-1] == "handler" else f"{parts[-1]} = …"
-
-
-def _siblings(model: type[BaseModel], parts: list[str]) -> list[str]:
-    """Return the names that are known where the last of `parts` stands."""
-    inside: Any = model
-    for part in parts[:-1]:
-        field = inside.model_fields.get(part) if hasattr(inside, "model_fields") else None
-        if field is not None:
-            annotation = field.annotation
-            inside = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)[1:]), annotation)
-    names = list(inside.model_fields) if hasattr(inside, "model_fields") else []
-    return [name for name in names if name not in {"name", "source"}]
+def _siblings(root: type[BaseModel], parts: list[str]) -> list[str]:
+    """Return the names that are known where the last of `parts` stands: sections, or the keys of one."""
+    model: Any = root
+    if len(parts) > 1:
+        section: Any = root.model_fields[parts[0]].annotation
+        model = section if isinstance(section, type) else get_args(section)[1]  # dict[str, Queue]
+    return [name for name in model.model_fields if name not in {"name", "source"}]
 
 
 def _with_folder(url: Any) -> Any:

@@ -89,8 +89,6 @@ def _by_pydantic(annotation: Any) -> Decode:
             return validate_json(record)
         except ValidationError as error:
             raise Reject(_pydantic_reason(record, error)) from None
-        except RecursionError:
-            raise Reject(_TOO_DEEP) from None
 
     return decode
 
@@ -121,7 +119,7 @@ def _where(record: bytes, error: Exception) -> str:
 def _pydantic_reason(record: bytes, error: ValidationError) -> str:
     if not record:
         return _EMPTY
-    details = error.errors(include_url=False, include_context=False, include_input=False)
+    details = error.errors(include_input=False)  # which may be long
     reasons = [": ".join(filter(None, [".".join(map(str, one["loc"])), one["msg"]])) for one in details[:_MOST_REASONS]]
     more = [f"and {len(details) - _MOST_REASONS} more"] if len(details) > _MOST_REASONS else []
     return _short("; ".join(reasons + more))

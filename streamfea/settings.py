@@ -27,13 +27,14 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from streamfea.durations import format_duration, parse_duration
 from streamfea.errors import ConfigurationError
 from streamfea.hashtag import in_slot_of
-from streamfea.mistakes import check_database_url, check_redis_url, masked, mistakes_in, suggestion
+from streamfea.mistakes import MASK, check_database_url, check_redis_url, masked, mistakes_in, suggestion
 from streamfea.retention import ACKED, Retention, parse_retention
 
 __all__ = [
@@ -289,8 +290,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over file; the file's path comes with `source`."""
-        path = init_settings().get("source", "")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, init_settings()["source"])
 
     def select(self, names: Sequence[str]) -> list[Queue]:
         """Return the queues of these names, or all if there are none; raise `ConfigurationError` for an unknown one."""
@@ -314,16 +314,19 @@ def load_settings(path: Path | None = None) -> Settings:
             f"no configuration: neither {' nor '.join(map(str, _FILES))} is in {Path.cwd()}; "
             f"name a file with --config or ${_CONFIG_VARIABLE}, or write one with `streamfea new-handler NAME`"
         )
+    unknown = list(_unknown_variables())
     try:
         settings = Settings(source=str(source))
     except ValidationError as error:
-        mistakes = mistakes_in(error, str(source), [*_unknown_variables()], Settings)
+        mistakes = mistakes_in(error, str(source), unknown, Settings)
         raise ConfigurationError(mistakes) from None  # the cause would show values, passwords among them
+    except SettingsError as error:
+        if not unknown:
+            raise ConfigurationError(f"{error}: a table in the environment is written as JSON") from None  # as above
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"cannot read {source}: {error}") from error
     except RecursionError:
         raise ConfigurationError(f"cannot read {source}: nested too deeply") from None
-    unknown = list(_unknown_variables())
     if unknown:
         raise ConfigurationError(mistakes_in(None, "the environment", unknown, Settings))
     return settings
@@ -350,10 +353,8 @@ def describe(settings: Settings) -> dict[str, Any]:
     dumped = settings.model_dump(mode="json", exclude={"source", "consumer"}, exclude_none=True)
     for section in ("redis", "database"):
         dumped[section]["url"] = masked(dumped[section]["url"])
-        if "password" in dumped[section]:
-            dumped[section]["password"] = masked(None)
-    if "password" in dumped["database"].get("connect_args", {}):
-        dumped["database"]["connect_args"]["password"] = masked(None)
+    arguments = dumped["database"]["connect_args"]
+    arguments.update({name: MASK for name in arguments if name.endswith("password")})
     for queue in dumped["queues"].values():
         del queue["name"]
     return dumped
@@ -384,9 +385,10 @@ def _wrong_keys(section: dict[str, Any]) -> set[str]:
 
 def _unknown_variables() -> Iterator[str]:
     """Yield the environment variables that mean to be ours and set nothing."""
+    sections = Settings.model_fields.keys() - {"source"}
     for variable in os.environ:
         if not variable.startswith(_PREFIX) or variable == _CONFIG_VARIABLE or variable.startswith(_NO_SETTINGS):
             continue
         section = variable.removeprefix(_PREFIX).partition("__")[0].lower()
-        if section not in {"redis", "database", "consumer", "queues", "log"} or "__" not in variable:
+        if section not in sections or "__" not in variable:
             yield variable

@@ -16,12 +16,12 @@ from hashlib import sha256
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Table, text
 from sqlalchemy.orm import Session
 
+from streamfea.database.entryids import from_bigints, to_bigints
 from streamfea.settings import Queue
 
 __all__ = ["LEDGER_TABLES", "MARGIN", "Ledger", "ledger_of", "ledger_tables"]
 
 MARGIN = timedelta(minutes=10)
-_RANGE = 1 << 64
 
 _metadata = MetaData()
 _entries = Table(
@@ -90,7 +90,7 @@ class Ledger:
         Waits for another transaction that is about to note the same entries.
         """
         known = session.connection().execute(_ENTER, self._arguments(entry_ids))
-        return {f"{ms % _RANGE}-{seq % _RANGE}" for ms, seq in known}
+        return {from_bigints(ms, seq) for ms, seq in known}
 
     def withdraw(self, session: Session, entry_ids: Sequence[str]) -> None:
         """Take entries that this transaction noted out again: their effects are not in it."""
@@ -101,10 +101,11 @@ class Ledger:
         """Remove up to `limit` rows of entries that have been gone from the stream for `margin`; return how many.
 
         `first_id` is the oldest id that the stream holds, or would give to the next entry. It counts `margin` later.
+        Ids whose numbers turn negative are never pruned.
         """
         arguments = {"source": self._source, "margin": margin}
         pruned = int(connection.execute(_PRUNE, {**arguments, "limit": limit}).rowcount)
-        ms, seq = _parts(first_id)
+        ms, seq = to_bigints(first_id)
         if pruned < limit and ms >= 0 and seq >= 0:
             connection.execute(_NOTE_HORIZON, {**arguments, "ms": ms, "seq": seq})
         return pruned
@@ -116,18 +117,5 @@ class Ledger:
         return int(connection.execute(text("DELETE FROM streamfea_ledger WHERE source = :source"), source).rowcount)
 
     def _arguments(self, entry_ids: Iterable[str]) -> dict[str, object]:
-        parts = [_parts(entry_id) for entry_id in entry_ids]
+        parts = [to_bigints(entry_id) for entry_id in entry_ids]
         return {"source": self._source, "ms": [ms for ms, _ in parts], "seq": [seq for _, seq in parts]}
-
-
-def _parts(entry_id: str) -> tuple[int, int]:
-    """Return an entry id as two signed numbers, for PostgreSQL has no others.
-
-    The upper half of the ids, which no clock will see, turns negative; such rows are never pruned.
-    """
-    ms, _, seq = entry_id.partition("-")
-    return _signed(int(ms)), _signed(int(seq))
-
-
-def _signed(number: int) -> int:
-    return number - _RANGE if number >= _RANGE // 2 else number

@@ -65,11 +65,15 @@ def outcome_of(entry: Entry, error: BaseException) -> Outcome:
 
 
 def retry_delay(outcome: Outcome, backoff: timedelta) -> timedelta:
-    """Return how long the record is to wait: as long as it asked for, else `backoff`, doubled with every delivery."""
+    """Return how long the record is to wait: as long as it asked for, else `backoff`, doubled with every delivery.
+
+    No more than an hour, unless it asked for that.
+    """
     if isinstance(outcome.error, Retry):
         return outcome.error.delay
     doublings = min(outcome.entry.deliveries - 1, 30)
-    return min(backoff * float(2**doublings), _LONGEST_BACKOFF)
+    shortest = min(backoff, _LONGEST_BACKOFF)  # else the product may be more than a timedelta holds
+    return min(shortest * 2.0**doublings, _LONGEST_BACKOFF)
 
 
 def whose_fault(error: BaseException) -> Fault:

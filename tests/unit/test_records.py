@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from streamfea import Reject
 from streamfea.errors import ConfigurationError
-from streamfea.records import Decode, decoder_of
+from streamfea.records import Decode, decoder_of, type_name
 
 
 @dataclass
@@ -65,6 +65,15 @@ class Host:
 class Pair(NamedTuple):
     left: int
     right: int
+
+
+class Talkative(pydantic.BaseModel):
+    n: int
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def _complain(cls, n: int) -> int:
+        raise ValueError("x" * n)
 
 
 _JSON = [dict, dict[str, Any], Plain, Keys, Packed, Model]
@@ -133,6 +142,22 @@ def test_what_cannot_be_decoded_is_a_mistake_of_the_configuration(annotation: An
         decoder_of(annotation)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "name"),
+    [
+        (bytes, "bytes"),
+        (Any, "bytes"),
+        (int, "int"),
+        (Plain, "Plain"),
+        (dict[str, int], "dict[str, int]"),
+        (Plain | None, "tests.unit.test_records.Plain | None"),
+        (Optional[int], "Optional[int]"),  # noqa: UP045 - people write it so
+    ],
+)
+def test_a_type_is_called_what_its_author_calls_it(annotation: Any, name: str) -> None:
+    assert type_name(annotation) == name
+
+
 def test_the_mistake_names_what_can_be_asked_for() -> None:
     with pytest.raises(ConfigurationError, match=r"cannot be int: annotate it as bytes, str, dict, list, a dataclass"):
         decoder_of(int)
@@ -159,6 +184,14 @@ def test_what_does_not_fit_is_rejected_with_field_and_reason(annotation: Any, re
 def test_every_field_that_a_model_finds_wrong_is_told_but_not_hundreds() -> None:
     assert reason(Model, b'{"text": 1}') == "n: Field required; text: Input should be a valid string"
     assert reason(list[Model], b"[" + b",".join([b"{}"] * 100) + b"]").endswith("4.n: Field required; and 95 more")
+    assert reason(list[Model], b"[{}, {}, {}, {}, {}]").endswith("4.n: Field required")
+
+
+def test_a_reason_is_cut_where_it_gets_too_long_to_read() -> None:
+    before = "n: Value error, "
+    longest = 500 - len(before)
+    assert reason(Talkative, b'{"n": %d}' % longest) == f"{before}{'x' * longest}"
+    assert reason(Talkative, b'{"n": %d}' % (longest + 1)) == f"{before}{'x' * longest}…"
 
 
 @pytest.mark.parametrize("annotation", _JSON)
@@ -196,6 +229,11 @@ def test_lone_surrogates_which_no_database_takes_are_rejected(annotation: Any) -
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity"])
 def test_numbers_that_are_none_are_rejected(annotation: Any, number: bytes) -> None:
     assert reason(annotation, b'{"n": ' + number + b"}")
+
+
+def test_it_is_told_where_such_a_number_stands() -> None:
+    assert reason(dict, b'{"n": NaN}') == "not JSON: expected value at line 1 column 7"
+    assert reason(Model, b'{"n": NaN}') == "n: Input should be a finite number"
 
 
 @pytest.mark.parametrize("annotation", _JSON)

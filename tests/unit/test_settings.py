@@ -74,8 +74,17 @@ def test_the_file_is_looked_for_in_the_usual_places(file: Path, monkeypatch: pyt
     monkeypatch.setenv("STREAMFEA_CONFIG", str(other))
     assert load_settings().source == str(other)
     monkeypatch.delenv("STREAMFEA_CONFIG")
-    with pytest.raises(ConfigurationError, match="name a file with --config"):
+    with pytest.raises(ConfigurationError) as caught:
         load_settings()
+    assert str(caught.value) == (
+        f"no configuration: neither streamfea.toml nor config/streamfea.toml is in {file.parent}; name a file with "
+        "--config or $STREAMFEA_CONFIG, or write one with `streamfea new-handler NAME`"
+    )
+
+
+def test_a_file_that_is_named_and_not_there_is_a_mistake_whatever_else_is(file: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^there is no configuration file nowhere.toml$"):
+        load_settings(Path("nowhere.toml"))
 
 
 def test_all_mistakes_are_told_at_once_with_key_and_remedy(file: Path) -> None:
@@ -163,18 +172,63 @@ def test_no_queue_is_a_mistake(file: Path) -> None:
 
 
 def test_broken_toml_is_told_with_its_line(file: Path) -> None:
-    assert "line 2" in mistakes(file, "[redis]\nurl = redis")
+    told = mistakes(file, "[redis]\nurl = redis")
+    assert told.startswith(f"cannot read {file}: ")
+    assert "line 2" in told
 
 
-def test_unknown_variables_are_mistakes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STREAMFEA_REDDIS__URL", "redis://x")
-    with pytest.raises(ConfigurationError, match="STREAMFEA_REDDIS__URL: there is no such setting"):
+@pytest.mark.parametrize(
+    "variable", ["STREAMFEA_REDDIS__URL", "STREAMFEA_REDIS", "STREAMFEA_SOURCE__URL", "STREAMFEA_REDIS_URL"]
+)
+def test_unknown_variables_are_mistakes(file: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "redis://x")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file)
+    assert str(caught.value) == (
+        "1 mistake in the environment:\n"
+        f"  {variable}: there is no such setting; write STREAMFEA_SECTION__KEY, or unset it"
+    )
+
+
+def test_a_table_in_the_environment_is_json_or_a_mistake(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMFEA_DATABASE__CONNECT_ARGS", '{"sslmode": "require"}')
+    assert load_settings(file).database.connect_args == {"sslmode": "require"}
+    monkeypatch.setenv("STREAMFEA_DATABASE__CONNECT_ARGS", "sslmode=require")
+    with pytest.raises(ConfigurationError, match=r'"database" .*: a table in the environment is written as JSON$'):
         load_settings(file)
 
 
+def test_an_unknown_variable_is_told_with_the_mistakes_of_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMFEA_REDDIS__URL", "redis://x")
+    told = mistakes(file, _GOOD.replace('"2s"', '"0s"'))
+    assert told.startswith(f"2 mistakes in {file}:\n  consumer.block: should be")
+    assert "\n  STREAMFEA_REDDIS__URL: there is no such setting" in told
+
+
+def test_variables_that_name_a_setting_or_are_for_tests_and_embedded_servers_are_none(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMFEA_DATABASE__URL", "embedded:elsewhere")
+    monkeypatch.setenv("STREAMFEA_LOG__LEVEL", "debug")
+    monkeypatch.setenv("STREAMFEA_QUEUES__ORDERS__RETENTION", "7d")
+    monkeypatch.setenv("STREAMFEA_TEST_SECONDS", "1")
+    monkeypatch.setenv("STREAMFEA_EMBEDDED_X", "1")
+    settings = load_settings(file)
+    assert (settings.database.url, settings.log.level) == ("embedded:elsewhere", "debug")
+    assert str(settings.queues["orders"].retention) == "7d"
+
+
 def test_an_unknown_queue_is_told_with_the_known_ones(file: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no queue 'order' \(did you mean orders\?\).* has orders, clicks"):
-        load_settings(file).select(["order"])
+    settings = load_settings(file)
+    with pytest.raises(ConfigurationError) as caught:
+        settings.select(["clicks", "order"])
+    assert str(caught.value) == f"there is no queue 'order' (did you mean orders?): {file} has orders, clicks"
+
+
+def test_queues_are_selected_in_the_order_in_which_they_are_named_and_once(file: Path) -> None:
+    settings = load_settings(file)
+    assert [queue.name for queue in settings.select([])] == ["orders", "clicks"]
+    assert [queue.name for queue in settings.select(["clicks", "orders", "clicks"])] == ["clicks", "orders"]
 
 
 def test_secrets_are_shown_nowhere(file: Path, tmp_path: Path) -> None:
@@ -196,11 +250,32 @@ def test_a_password_file_that_cannot_be_read_is_a_mistake(file: Path) -> None:
     assert "redis: cannot read password_file nowhere" in told
 
 
+def test_a_password_and_a_file_that_holds_one_are_a_mistake(file: Path) -> None:
+    told = mistakes(file, _GOOD.replace("[database]", 'password = "x"\npassword_file = "nowhere"\n[database]'))
+    assert "redis: has both password and password_file; keep one" in told
+
+
+def test_a_password_file_may_end_its_line_as_any_editor_does_and_spaces_count(file: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b" geheim \r\n")
+    file.write_text(_GOOD.replace("[database]", f'password_file = "{secret}"\n[database]'))
+    password = load_settings(file).redis.password
+    assert password is not None
+    assert password.get_secret_value() == " geheim "
+
+
 def test_tls_files_need_a_tls_address(file: Path, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.touch()
     told = mistakes(file, _GOOD.replace("[database]", f'tls_ca_file = "{ca}"\n[database]'))
     assert "tls_ca_file is for TLS: write the url as rediss://" in told
+    file.write_text(_GOOD.replace("redis://", "rediss://").replace("[database]", f'tls_ca_file = "{ca}"\n[database]'))
+    assert load_settings(file).redis.tls_ca_file == ca
+
+
+def test_a_tls_file_that_is_not_there_is_a_mistake(file: Path) -> None:
+    text = _GOOD.replace("redis://", "rediss://").replace("[database]", 'tls_key_file = "nowhere"\n[database]')
+    assert "redis.tls_key_file: there is no file nowhere" in mistakes(file, text)
 
 
 def test_what_is_described_can_be_read_again(file: Path) -> None:
@@ -208,10 +283,28 @@ def test_what_is_described_can_be_read_again(file: Path) -> None:
     again = tomllib.loads(to_toml(described))
     assert again["queues"]["clicks"]["block"] == "7s"
     assert again == described
+    assert again.keys() == {"redis", "database", "queues", "log"}
+
+
+def test_of_what_is_secret_it_is_described_only_that_it_is_there(file: Path) -> None:
+    file.write_text(
+        _GOOD.replace(
+            "[database]",
+            'password = "geheim"\n[database]\n'
+            'connect_args = { password = "geheim", sslpassword = "geheim", sslmode = "require" }',
+        )
+    )
+    described = describe(load_settings(file))
+    assert described["redis"] == {"url": "redis://user:**********@localhost/0", "password": "**********"}
+    assert described["database"] == {
+        "url": "postgresql+psycopg://u:**********@localhost/x",
+        "connect_args": {"password": "**********", "sslpassword": "**********", "sslmode": "require"},
+    }
 
 
 def test_variables_are_named_in_one_way() -> None:
     assert environment_variable("redis", "url") == "STREAMFEA_REDIS__URL"
+    assert environment_variable("queues.orders", "batch_size") == "STREAMFEA_QUEUES__ORDERS__BATCH_SIZE"
 
 
 def test_the_production_file_shows_every_key_with_its_default() -> None:
