@@ -25,9 +25,17 @@ soak SECONDS="120":
 demo *ARGS:
     streamfea demo {{ARGS}}
 
-# Measure: clean, spoiled, scaling, memory, records; or some of them
+# Measure everything beside other ways to do it, and write docs/benchmarks.md; or some: `just bench slow idle`
 bench *ARGS:
-    python -m benchmarks {{ARGS}}
+    uv run --quiet --extra bench python -m benchmarks {{ARGS}}
+
+# Has it become slower? Ratios to a bare COPY loop; fails when one has fallen
+bench-quick:
+    python -m benchmarks quick
+
+# Where the time of a record goes
+profile *ARGS:
+    python -m benchmarks profile {{ARGS}}
 
 # Format, and mend what the linter can
 fmt:
