@@ -35,7 +35,7 @@ bench-quick:
 
 # Where the time of a record goes
 profile *ARGS:
-    python -m benchmarks profile {{ARGS}}
+    uv run --quiet --extra bench python -m benchmarks profile {{ARGS}}
 
 # Format, and mend what the linter can
 fmt:

@@ -9,6 +9,7 @@
 """
 
 import argparse
+import sys
 import time
 from importlib import import_module
 
@@ -21,6 +22,8 @@ from benchmarks.servers import Servers, running_servers
 # In the order of the page. Some need libraries of the extra `bench`, so they are imported when asked for.
 _ALL = ("throughput", "flights", "spoiled", "slow", "idle", "memory", "scaling", "records", "shim")
 
+_WIDTH = 160
+
 
 def main() -> None:
     """Do what the arguments say."""
@@ -28,7 +31,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*_ALL, "quick", "profile", []], metavar="NAME")
     parser.add_argument("--scale", type=float, default=1.0)
     arguments = parser.parse_args()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     started = time.monotonic()
     with running_servers() as servers:
         if arguments.names == ["quick"]:

@@ -53,10 +53,10 @@ def _commands_sent(client: Redis, seconds: float) -> int:
     """Return how many commands others send in that time; what scripts call is no command of its own."""
     count = 0
     deadline = time.monotonic() + seconds
-    with client.monitor() as monitor:
+    untyped: Any = client
+    with untyped.monitor() as monitor:
         while time.monotonic() < deadline:
-            command: Any = monitor.next_command()
-            count += command["client_type"] != "lua"
+            count += monitor.next_command()["client_type"] != "lua"
     return count
 
 

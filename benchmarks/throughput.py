@@ -21,7 +21,7 @@ def run(servers: Servers, scale: float) -> Section:
     results = {name: summary(measured) for name, measured in runs.items()}
     return Section(
         "All the ways",
-        f"The seed's handler (a JSON record becomes a row), {many:,} records, of those that commit each record {few:,}, "
+        f"The seed's handler (a JSON record becomes a row), {many:,} records, {few:,} where each is committed; "
         f"one worker process, median of {_ROUNDS} interleaved runs and their range. CPU is µs a record, memory the "
         "peak of the largest process. The last column says what a bad record costs.",
         ("way", "records/s", "range", "× first", "× floor", "client µs", "PostgreSQL µs", "MiB", "a bad record fails"),
