@@ -1,9 +1,8 @@
 """One consumer's view of its group: read, acknowledge, claim, postpone, bury, hand over, leave."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from redis import Redis
@@ -25,8 +24,7 @@ log = structlog.get_logger(__name__)
 _START = "0-0"
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """An entry taken over from another consumer or from an earlier try, not counted as delivered yet."""
 
     id: str
