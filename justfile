@@ -48,9 +48,17 @@ mutate:
 demo *ARGS:
     streamfea demo {{ARGS}}
 
-# Measure: clean, spoiled, scaling, memory, typed-records, shim; or some of them
+# Measure everything beside other ways to do it, and write docs/benchmarks.md; or some: `just bench slow idle`
 bench *ARGS:
-    python -m benchmarks {{ARGS}}
+    uv run --quiet --extra bench python -m benchmarks {{ARGS}}
+
+# Has it become slower? Ratios to a bare COPY loop; fails when one has fallen
+bench-quick:
+    python -m benchmarks quick
+
+# Where the time of a record goes
+profile *ARGS:
+    uv run --quiet --extra bench python -m benchmarks profile {{ARGS}}
 
 # Format, and mend what the linter can
 fmt:

@@ -2,31 +2,30 @@
 
 import statistics
 
-from rich.console import Console
-
-from benchmarks.servers import Servers, fill_stream
+from benchmarks.contenders.streamfea_queue import contender
+from benchmarks.measure import measure
+from benchmarks.section import Section
+from benchmarks.servers import Servers, events
 
 _ROUNDS = 3
 
 
-def run(servers: Servers, console: Console, quick: bool) -> None:
-    """Measure, interleaved, and print rates and ratios."""
-    count = 10_000 if quick else 100_000
+def run(servers: Servers, scale: float) -> Section:
+    """Measure, interleaved."""
+    count = int(60_000 * scale)
     rates: dict[int, list[float]] = {1: [], 2: [], 3: []}
-    servers.empty()
-    startup = {workers: min(servers.consume(workers) for _ in range(2)) for workers in rates}
     for _ in range(_ROUNDS):
         for workers, seen in rates.items():
-            servers.empty()
-            with servers.client() as client:
-                fill_stream(client, count)
-            seen.append(count / (servers.consume(workers) - startup[workers]))
-            if servers.rows() != count:
-                raise AssertionError(f"{servers.rows()} rows, not {count}")
+            ours = contender(f"{workers} workers", "events", workers=workers)
+            seen.append(measure(servers, ours, events(count)).rate)
     base = statistics.median(rates[1])
-    console.print(
-        f"\nscaling: {count:,} records, workers of one `consume`; servers and workers share this machine's cores"
+    return Section(
+        "More workers",
+        f"{count:,} records, workers of one `consume`; they share the machine's cores with both servers. Medians of "
+        f"{_ROUNDS} interleaved runs.",
+        ("workers", "records/s", "× one"),
+        [
+            [str(workers), f"{statistics.median(seen):,.0f}", f"{statistics.median(seen) / base:.2f}"]
+            for workers, seen in rates.items()
+        ],
     )
-    for workers, seen in rates.items():
-        median = statistics.median(seen)
-        console.print(f"  {workers} workers {median:>9,.0f} records/s, {median / base:.2f} times one")

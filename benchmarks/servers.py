@@ -1,35 +1,57 @@
 """The servers that are measured against, and what is put on them."""
 
+import gzip
 import json
 import os
 import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from redis import Redis
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, inspect, text
 
-CONFIG = """\
+from streamfea.embedded import ensure_postgresql, ensure_valkey, server_pid, stop
+
+FLIGHTS = Path(__file__).parents[1] / "handlers_example" / "flights.jsonl.gz"
+
+_CONFIG = """\
 [redis]
 url = "{redis}"
 [database]
 url = "{database}"
 [log]
 level = "error"
+[consumer]
+max_deliveries = 1
 [queues.events]
 handler = "handlers_example.events"
-max_deliveries = 1
+[queues.once]
+handler = "handlers_example.events"
+guarantee = "exactly-once"
+[queues.batch]
+handler = "benchmarks.handlers.batch"
+[queues.flights]
+handler = "handlers_example.flights"
+[queues.carriers]
+handler = "benchmarks.handlers.carriers"
+[queues.spoiled]
+handler = "benchmarks.handlers.spoiled"
+[queues.slow]
+handler = "benchmarks.handlers.slow"
 """
 
 
 @dataclass(slots=True)
 class Servers:
-    """Addresses of a Redis and a PostgreSQL, and a folder for configuration."""
+    """Addresses of a Redis and a PostgreSQL that nobody else uses, the latter's process, and a folder for files."""
 
     redis_url: str
     database_url: str
+    postmaster: int
     folder: Path
 
     def client(self) -> Redis:
@@ -40,63 +62,88 @@ class Servers:
         """Return an engine."""
         return create_engine(self.database_url)
 
+    @property
     def config(self) -> Path:
-        """Write the configuration, and return where."""
-        path = self.folder / "streamfea.toml"
-        path.write_text(CONFIG.format(redis=self.redis_url, database=self.database_url))
-        return path
+        """The configuration that has a queue for everything that is measured."""
+        return self.folder / "streamfea.toml"
+
+    def environment(self) -> dict[str, str]:
+        """Return what processes that are measured get: the addresses, and no warnings."""
+        return {**os.environ, **self._addresses(), "PYTHONWARNINGS": "ignore"}
+
+    def prepare(self) -> None:
+        """Write the configuration, create the tables, and let contenders know the addresses."""
+        self.config.write_text(_CONFIG.format(redis=self.redis_url, database=self.database_url))
+        os.environ.update(self._addresses())
+        subprocess.run([sys.executable, "-m", "streamfea", "initdb", "-c", str(self.config)], check=True)
 
     def empty(self) -> None:
-        """Start from nothing: no keys, an empty table with its indexes, a fresh checkpoint."""
+        """Start from nothing: no keys, empty tables and indexes, a fresh checkpoint."""
         with self.client() as client:
             client.flushall()
         engine = self.engine()
-        with engine.begin() as connection:
-            connection.execute(text("DROP TABLE IF EXISTS my_event"))
-        engine.dispose()
-        subprocess.run(
-            [sys.executable, "-m", "streamfea", "initdb", "-c", str(self.config())], check=True, capture_output=True
-        )
-        engine = self.engine()
-        with engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("CHECKPOINT"))
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            tables = ", ".join(inspect(connection).get_table_names())
+            connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+            connection.execute(text("CHECKPOINT"))
         engine.dispose()
 
-    def rows(self) -> int:
-        """Return how many rows the handler has written."""
+    def rows(self, table: str = "my_event") -> int:
+        """Return how many rows a table has."""
         engine = self.engine()
         with engine.connect() as connection:
-            rows = int(connection.execute(text("SELECT count(*) FROM my_event")).scalar_one())
+            rows = int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
         engine.dispose()
         return rows
 
-    def consume(self, workers: int = 1) -> float:
-        """Run `streamfea consume --until-empty`; return the seconds it took, start of the interpreter included."""
-        command = [sys.executable, "-m", "streamfea", "consume", "--until-empty", "--workers", str(workers)]
-        started = time.perf_counter()
-        subprocess.run([*command, "-c", str(self.config())], check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
-        return time.perf_counter() - started
+    def version(self) -> str:
+        """Return the versions of both."""
+        with self.client() as client:
+            info = client.info("server")
+        engine = self.engine()
+        with engine.connect() as connection:
+            postgresql = connection.execute(text("SHOW server_version")).scalar_one()
+            fsync = connection.execute(text("SHOW fsync")).scalar_one()
+        engine.dispose()
+        redis = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+        return f"{redis} with appendfsync everysec, PostgreSQL {postgresql} with fsync {fsync}"
+
+    def _addresses(self) -> dict[str, str]:
+        return {
+            "BENCHMARK_REDIS_URL": self.redis_url,
+            "BENCHMARK_DATABASE_URL": self.database_url,
+            "BENCHMARK_CONFIG": str(self.config),
+        }
 
 
-def record(number: int, *, spoiled: bool = False) -> bytes:
-    """Return a record of the seed's handler; a spoiled one lacks the name, which must not be NULL."""
-    fields = {"name": f"event number {number}", "timestamp": "2026-01-31T12:34:56.789Z"}
-    if spoiled:
-        del fields["name"]
-    return json.dumps(fields).encode()
+@contextmanager
+def running_servers() -> Iterator[Servers]:
+    """Start servers in a temporary folder, and stop them."""
+    with tempfile.TemporaryDirectory(prefix="streamfea-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        valkey, postgresql = folder / "valkey", folder / "postgresql"
+        try:
+            urls = ensure_valkey(valkey), ensure_postgresql(postgresql)
+            servers = Servers(*urls, server_pid(postgresql) or 0, folder)
+            servers.prepare()
+            yield servers
+        finally:
+            stop(valkey)
+            stop(postgresql)
 
 
-def fill_stream(client: Redis, count: int, *, spoiled_every: int = 0) -> None:
-    """Put records on the stream `events`."""
-    for start in range(0, count, 1000):
-        with client.pipeline(transaction=False) as pipeline:
-            for number in range(start, min(start + 1000, count)):
-                spoiled = bool(spoiled_every) and number % spoiled_every == spoiled_every // 2
-                pipeline.xadd("events", {"record": record(number, spoiled=spoiled)})
-            pipeline.execute()
+def events(count: int, spoiled_every: int = 0) -> list[bytes]:
+    """Return records of the seed's handler; a spoiled one lacks the name, which must not be NULL."""
+    records = []
+    for number in range(count):
+        fields = {"name": f"event number {number}", "timestamp": "2026-01-31T12:34:56.789Z"}
+        if spoiled_every and number % spoiled_every == spoiled_every // 2:
+            del fields["name"]
+        records.append(json.dumps(fields).encode())
+    return records
 
 
-def fill_list(client: Redis, count: int) -> None:
-    """Push records to the list `legacy`, as producers of lists do."""
-    for start in range(0, count, 1000):
-        client.lpush("legacy", *(record(number) for number in range(start, min(start + 1000, count))))
+def flights(count: int) -> list[bytes]:
+    """Return real flights, of which there are 19,811."""
+    with gzip.open(FLIGHTS) as file:
+        return [line.rstrip() for line in file][:count]

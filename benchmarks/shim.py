@@ -1,24 +1,25 @@
 """Elements a second from a list to a stream: `streamfea shim`, beside a loop that pops one and adds one."""
 
-import os
 import statistics
 import subprocess
 import sys
 import time
 from typing import Any
 
-from rich.console import Console
+from redis import Redis
 
-from benchmarks.servers import Servers, fill_list
+from benchmarks.section import Section
+from benchmarks.servers import Servers, events
 
 _ROUNDS = 3
+_LIST = "legacy"
 _STREAM = "{legacy}:stream"
 
 
-def run(servers: Servers, console: Console, quick: bool) -> None:
+def run(servers: Servers, scale: float) -> Section:
     """Compare the two, interleaved; the slow one on a tenth of the elements."""
-    count = 20_000 if quick else 400_000
-    environment = {**os.environ, "STREAMFEA_QUEUES__EVENTS__LEGACY_LIST": "legacy"}
+    count = int(100_000 * scale)
+    environment = {**servers.environment(), "STREAMFEA_QUEUES__EVENTS__LEGACY_LIST": _LIST}
     _empty(servers)
     startup = min(_shim(servers, environment) for _ in range(3))
     loop, shim = [], []
@@ -26,21 +27,30 @@ def run(servers: Servers, console: Console, quick: bool) -> None:
         loop.append(_loop(servers, count // 10))
         _empty(servers)
         with servers.client() as client:
-            fill_list(client, count)
+            _fill(client, count)
         seconds = _shim(servers, environment) - startup
         _check(servers, count)
         shim.append(count / seconds)
-    console.print(f"\nshim: {count:,} elements of some 70 bytes from a list to a stream, append-only file on")
     base = statistics.median(loop)
-    for name, rates in (("BRPOP one, XADD one", loop), ("streamfea shim", shim)):
-        median = statistics.median(rates)
-        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
-        console.print(f"  {name:28} {median:>9,.0f} elements/s ({spread}), {median / base:.1f} times the first")
+    return Section(
+        "From a list to a stream",
+        f"{count:,} elements of some 70 bytes, append-only file on; medians of {_ROUNDS} interleaved runs.",
+        ("way", "elements/s", "range", "× first"),
+        [
+            [
+                name,
+                f"{statistics.median(rates):,.0f}",
+                f"{min(rates):,.0f}–{max(rates):,.0f}",
+                f"{statistics.median(rates) / base:.1f}",
+            ]
+            for name, rates in (("BRPOP one, XADD one", loop), ("`streamfea shim`", shim))
+        ],
+    )
 
 
 def _shim(servers: Servers, environment: dict[str, str]) -> float:
     """Return the seconds that it takes, start of the interpreter included."""
-    command = [sys.executable, "-m", "streamfea", "shim", "--until-empty", "-c", str(servers.config())]
+    command = [sys.executable, "-m", "streamfea", "shim", "events", "--until-empty", "-c", str(servers.config)]
     started = time.perf_counter()
     subprocess.run(command, check=True, env=environment)
     return time.perf_counter() - started
@@ -49,15 +59,21 @@ def _shim(servers: Servers, environment: dict[str, str]) -> float:
 def _loop(servers: Servers, count: int) -> float:
     _empty(servers)
     with servers.client() as client:
-        fill_list(client, count)
+        _fill(client, count)
         replies: Any = client
         started = time.perf_counter()
         for _ in range(count):
-            _, element = replies.brpop(["legacy"])
+            _, element = replies.brpop([_LIST])
             replies.xadd(_STREAM, {"record": element})
         seconds = time.perf_counter() - started
     _check(servers, count)
     return count / seconds
+
+
+def _fill(client: Redis, count: int) -> None:
+    elements = events(count)
+    for start in range(0, count, 1000):
+        client.lpush(_LIST, *elements[start : start + 1000])
 
 
 def _empty(servers: Servers) -> None:
@@ -67,5 +83,5 @@ def _empty(servers: Servers) -> None:
 
 def _check(servers: Servers, count: int) -> None:
     with servers.client() as client:
-        if client.xlen(_STREAM) != count or client.exists("legacy"):
+        if client.xlen(_STREAM) != count or client.exists(_LIST):
             raise AssertionError(f"{client.xlen(_STREAM)} entries, not {count}")

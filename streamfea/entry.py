@@ -1,16 +1,16 @@
 """An entry of a stream, as it was delivered."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of a stream, delivered to this consumer and not yet acknowledged.
 
     `id` is the entry id, `fields` its fields as bytes in their order; `deliveries` is the server's count of
     deliveries, this one included. A handler finds the entry of the record at hand as `dbsession.entry`.
+    A tuple, because a frozen dataclass takes three times as long to make, for every record.
     """
 
     queue: str

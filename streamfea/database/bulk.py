@@ -23,16 +23,17 @@ from sqlalchemy.schema import sort_tables
 from streamfea.database.binding import LEFT_OUT, ORDINARY, fields_of
 from streamfea.model import plain_attributes
 
-__all__ = ["Plan", "Plans", "Row", "copy_rows", "is_held"]
+__all__ = ["Plan", "Plans", "Row", "check_deferred", "copy_rows", "is_held"]
 
 # How often an object is referred to that only one list knows; Python versions differ.
 _probe = [object()]
 _ALONE = sys.getrefcount(_probe[0])
 
 # Rules are not applied to COPY, row security forbids it.
-_ORDINARY_TABLE = text(
-    "SELECT relkind IN ('r', 'p') AND NOT relhasrules AND NOT relrowsecurity FROM pg_class "
-    "WHERE oid = to_regclass(:name)"
+_ABOUT_TABLE = text(
+    "SELECT relkind IN ('r', 'p') AND NOT relhasrules AND NOT relrowsecurity AS is_ordinary, "
+    "ARRAY(SELECT format('%I.%I', nspname, conname) FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace "
+    "WHERE conrelid = pg_class.oid AND condeferred) AS deferred FROM pg_class WHERE oid = to_regclass(:name)"
 )
 
 
@@ -66,10 +67,11 @@ class Plans:
 
 
 class Plan:
-    """How new objects of one mapped class are written."""
+    """How new objects of one mapped class are written; `deferred` are the constraints that COMMIT would check."""
 
-    def __init__(self, mapper: Mapper[Any], table: Table, dialect: Dialect) -> None:
+    def __init__(self, mapper: Mapper[Any], table: Table, dialect: Dialect, deferred: Sequence[str]) -> None:
         self.table = table
+        self.deferred = deferred
         self.name = dialect.identifier_preparer.format_table(table)
         self._mapper = mapper
         model: Any = mapper.class_  # mypy takes a class for not hashable
@@ -138,6 +140,13 @@ def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
             raise _as_sqlalchemys(connection, statement, error) from error
 
 
+def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
+    """Check now what COMMIT would check of rows that are written; raises `IntegrityError` as that would."""
+    names = ", ".join(sorted({name for plan in {row.plan for row in rows} for name in plan.deferred}))
+    if names:
+        connection.exec_driver_sql(f"SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED")
+
+
 def _as_sqlalchemys(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
     driver: Any = connection.connection.dbapi_connection
     dialect: Any = connection.dialect
@@ -158,9 +167,10 @@ def _plan(model: type, connection: Connection) -> Plan | None:
     if not isinstance(table, Table) or not _is_simple(mapper):
         return None
     name = connection.dialect.identifier_preparer.format_table(table)
-    if not connection.execute(_ORDINARY_TABLE, {"name": name}).scalar():
+    about = connection.execute(_ABOUT_TABLE, {"name": name}).one_or_none()
+    if about is None or not about.is_ordinary:
         return None
-    return Plan(mapper, table, connection.dialect)
+    return Plan(mapper, table, connection.dialect, about.deferred)
 
 
 def _is_simple(mapper: Mapper[Any]) -> bool:

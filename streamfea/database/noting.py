@@ -6,15 +6,17 @@ looks into the session sees what `add()` has promised, since it finds the noted 
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
 from streamfea.database.blame import culprit
-from streamfea.database.bulk import Plan, Plans, Row, copy_rows, is_held
+from streamfea.database.bulk import Plan, Plans, Row, check_deferred, copy_rows, is_held
 
 __all__ = ["NotingSession"]
 
@@ -44,6 +46,7 @@ class NotingSession(Session):
         self._rows: list[Row] = []
         self._impure: set[str] = set()
         self._ordinary: dict[Any, object] = {}
+        self._only_rows = False
         super().__init__(*args, **kwargs)
 
     @property
@@ -119,13 +122,18 @@ class NotingSession(Session):
         single record's doing, and what cannot be undone by leaving out rows.
         """
         failed: dict[str, Exception] = {}
-        # Out of sight meanwhile: SQLAlchemy flushes before it sets a savepoint.
+        # Then whatever a deferred constraint finds is a row's doing, and need not wait for COMMIT to fail.
+        self._only_rows = not self._has_begun
+        # Out of sight meanwhile: SQLAlchemy flushes before it sets a savepoint, and later objects have their turn.
         rows, self._rows = self._rows, []
+        ordinary, self._ordinary = self._ordinary, {}
         try:
             self._write_good(rows, failed)
         except Exception:
             self._rows = rows
             raise
+        finally:
+            self._ordinary = ordinary
         return failed
 
     def _write_good(self, rows: list[Row], failed: dict[str, Exception]) -> None:
@@ -145,12 +153,21 @@ class NotingSession(Session):
             rows = rows[first + len(own) :]
 
     def _write_all(self, rows: list[Row]) -> DBAPIError | None:
-        """Write rows; return why they cannot be, all of them."""
+        """Write rows; return why they cannot be, all of them.
+
+        Where PostgreSQL has not been sent anything yet, its transaction serves as the savepoint, and spares two round
+        trips: it is begun again with the next statement, and nothing in it is lost.
+        """
         connection = self._connected()
+        has_begun = self._has_begun
         try:
-            with connection.begin_nested():
+            with connection.begin_nested() if has_begun else nullcontext():
                 copy_rows(connection, rows)
+                if self._only_rows:
+                    check_deferred(connection, rows)
         except (DataError, IntegrityError) as error:
+            if not has_begun:
+                self._driver.rollback()
             return error
         return None
 
@@ -161,6 +178,8 @@ class NotingSession(Session):
             for instance in instances:
                 self._add_ordinarily(instance)
             super().flush()
+            if self._only_rows:
+                check_deferred(self._connected(), rows)
             savepoint.commit()
         except (DataError, IntegrityError) as error:
             if entry_id in self._impure:
@@ -196,6 +215,15 @@ class NotingSession(Session):
         state: Any = instance_state(instance)
         state.session_id = None
         super().add(instance)
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether PostgreSQL has begun the transaction, which it does with the first statement that it is sent."""
+        return self._driver.info.transaction_status is not TransactionStatus.IDLE
+
+    @property
+    def _driver(self) -> Any:
+        return self._connected().connection.dbapi_connection
 
     def _connected(self) -> Connection:
         """Return the transaction's connection, for what is no doing of the record at hand."""

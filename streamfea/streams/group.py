@@ -1,9 +1,8 @@
 """One consumer's view of its group: read, acknowledge, claim, postpone, bury, hand over, leave."""
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from redis import Redis
@@ -29,8 +28,7 @@ _LOOK_AT = 10
 _MOST_FIELDS_OF_A_SCRIPT = 3_500
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """An entry taken over from another consumer or from an earlier try, not counted as delivered yet.
 
     `owner` is the consumer that had it before, where that is known.
@@ -147,24 +145,34 @@ class Group:
         deliveries, flat = reply
         return self._entry(claimed.id.encode(), dict(zip(flat[::2], flat[1::2], strict=True)), deliveries)
 
-    def postpone(self, entry_id: str, last_error: LastError) -> bool:
-        """Keep an entry's last error and have it claimed when that is due; return whether it was still ours."""
-        wait_ms = max(0, last_error.due_ms - self.now_ms())
-        idle_ms = max(0, self._claim_idle_ms - wait_ms)
-        arguments = [self.queue.group, self.consumer, entry_id, idle_ms, last_error.to_json()]
-        return bool(self._run_unless_gone("postpone", [self._stream, self._errors], arguments))
+    def postpone(self, failed: Sequence[tuple[str, LastError]], now_ms: int) -> list[bool]:
+        """Keep the last errors of entries and have them claimed when those are due; return which were still ours."""
+        return self._run_each_unless_gone(
+            "postpone",
+            [self._stream, self._errors],
+            [
+                [self.queue.group, self.consumer, entry_id, self._idle_ms(last_error, now_ms), last_error.to_json()]
+                for entry_id, last_error in failed
+            ],
+        )
 
-    def bury(self, entry: Entry, provenance: Mapping[str, str | int]) -> bool:
-        """Move an entry, with all its fields and its provenance, to the dead letters.
+    def bury(self, dead: Sequence[tuple[Entry, Mapping[str, str | int]]]) -> list[bool]:
+        """Move entries, each with all its fields and its provenance, to the dead letters.
 
-        Returns whether it was still ours.
+        Returns which were still ours.
         """
-        origin = [part for name, value in provenance.items() for part in (f"streamfea-{name}", value)]
-        fields = [part for pair in entry.fields.items() for part in pair]
-        if len(entry.fields) > _MOST_FIELDS_OF_A_SCRIPT:
-            return self._bury_without_script(entry.id, origin, fields)
-        arguments = [self.queue.group, self.consumer, entry.id, len(origin), *origin, *fields]
-        return bool(self._run_unless_gone("bury", [self._stream, self._dead, self._errors], arguments))
+        small: list[list[Any]] = []
+        results: dict[str, bool] = {}
+        for entry, provenance in dead:
+            origin = [part for name, value in provenance.items() for part in (f"streamfea-{name}", value)]
+            fields = [part for pair in entry.fields.items() for part in pair]
+            if len(entry.fields) > _MOST_FIELDS_OF_A_SCRIPT:
+                results[entry.id] = self._bury_without_script(entry.id, origin, fields)
+            else:
+                small.append([self.queue.group, self.consumer, entry.id, len(origin), *origin, *fields])
+        buried = self._run_each_unless_gone("bury", [self._stream, self._dead, self._errors], small)
+        results.update((arguments[2], one) for arguments, one in zip(small, buried, strict=True))
+        return [results[entry.id] for entry, _ in dead]
 
     def _bury_without_script(self, entry_id: str, origin: list[Any], fields: list[bytes]) -> bool:
         """Bury an entry with more fields than Lua can pass on; our lease keeps others from claiming it meanwhile."""
@@ -270,6 +278,18 @@ class Group:
             if not group_is_gone(error):
                 raise
             return 0
+
+    def _run_each_unless_gone(self, name: str, keys: list[str], arguments: list[list[Any]]) -> list[bool]:
+        """Run a script once for each list of arguments, in one round trip; the replies as of `_run_unless_gone`."""
+        replies = self._scripts.run_each(name, keys, arguments)
+        for reply in replies:
+            if isinstance(reply, Exception) and not (isinstance(reply, ResponseError) and group_is_gone(reply)):
+                raise reply
+        return [bool(reply) and not isinstance(reply, Exception) for reply in replies]
+
+    def _idle_ms(self, last_error: LastError, now_ms: int) -> int:
+        """Return the idle time with which an entry is claimed when its last error is due."""
+        return max(0, self._claim_idle_ms - max(0, last_error.due_ms - now_ms))
 
     def _create_again(self) -> None:
         if self.create():

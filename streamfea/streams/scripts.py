@@ -6,6 +6,7 @@ from typing import Any
 
 from redis import Redis
 from redis.commands.core import Script
+from redis.exceptions import ResponseError
 
 
 class Scripts:
@@ -17,10 +18,33 @@ class Scripts:
 
     def run(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
         """Return the reply of the script `name`."""
+        return self._script(name)(keys=keys, args=arguments)
+
+    def run_each(self, name: str, keys: list[str], arguments: list[list[Any]]) -> list[Any]:
+        """Run the script `name` for each list of arguments, one after the other but sent at once.
+
+        Returns the replies; where one is an error, the exception.
+        """
+        if len(arguments) == 1:
+            return [self._alone(name, keys, arguments[0])]
+        script = self._script(name)
+        with self._client.pipeline(transaction=False) as pipeline:
+            for one in arguments:
+                script(keys=keys, args=one, client=pipeline)
+            return pipeline.execute(raise_on_error=False)
+
+    def _alone(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
+        """Return the reply, or the server's error: without asking first whether the server has the script."""
+        try:
+            return self.run(name, keys, arguments)
+        except ResponseError as error:
+            return error
+
+    def _script(self, name: str) -> Script:
         script = self._loaded.get(name)
         if script is None:
             script = self._loaded[name] = self._client.register_script(_source(name))
-        return script(keys=keys, args=arguments)
+        return script
 
 
 @cache

@@ -95,7 +95,9 @@ def reject(client: Redis, queue: Queue, entry_id: str, not_at_work: Sequence[str
             last_error=known,
             failed_at_ms=server_now_ms(client),
         )
-        if Group(client, queue, pending.consumer).bury(Entry(queue.name, queue.stream, entry_id, {}), origin):
+        entry = Entry(queue.name, queue.stream, entry_id, {})
+        [buried] = Group(client, queue, pending.consumer).bury([(entry, origin)])
+        if buried:
             in_hand = pending.state == "in-flight" and pending.consumer not in not_at_work
             return Unstuck(entry_id, "rejected", pending.consumer, pending.idle_ms, in_hand=in_hand)
     return Unstuck(entry_id, "not pending")

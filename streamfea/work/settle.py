@@ -11,7 +11,7 @@
 | without a record | dead letter, reason `no-record` | delivered again, then a dead letter |
 | its run killed the process, none left | dead letter, reason `crashed` or `timeout` | claimed, then a dead letter |
 
-Each line is one step on the server, so there is nothing in between.
+Each line is one step on the server, so there is nothing in between; the steps of a batch are sent at once.
 """
 
 import traceback
@@ -28,6 +28,9 @@ from streamfea.streams.lasterror import LastError
 from streamfea.work.policy import Outcome, Verdict, retry_delay
 
 __all__ = ["Reason", "Settlement"]
+
+# An entry, why it is a dead letter, and its last error.
+_Dead = tuple[Entry, Reason, LastError]
 
 log = structlog.get_logger(__name__)
 
@@ -50,55 +53,72 @@ class Settlement:
             self._group.acknowledge_retried(done)
         elif done:
             self._group.acknowledge(done)
-        for outcome in outcomes:
-            if outcome.verdict not in _DONE:
-                self._settle_failure(outcome)
+        failed = [outcome for outcome in outcomes if outcome.verdict not in _DONE]
+        if failed:
+            self._settle_failed(failed)
 
     def bury_without_record(self, entry: Entry, problem: str) -> None:
         """Bury an entry that holds no record."""
-        self._bury(entry, "no-record", LastError("NoRecord", problem))
+        self._bury([(entry, "no-record", LastError("NoRecord", problem))], self._group.now_ms())
 
     def settle_death(self, claimed: Claimed, reason: Reason, how: str) -> None:
         """Postpone or bury an entry in whose own run the process died."""
         last_error = LastError("ProcessDied", f"the worker died while this record ran alone: {how}")
         entry = Entry(self._queue.name, self._queue.stream, claimed.id, {}, claimed.deliveries)
         if claimed.deliveries >= self._queue.max_deliveries:
-            self._bury(entry, reason, last_error)
+            self._bury([(entry, reason, last_error)], self._group.now_ms())
         else:
-            self._postpone(Outcome(entry, Verdict.FAILED), last_error)
+            self._postpone([(Outcome(entry, Verdict.FAILED), last_error)], self._group.now_ms())
 
-    def _settle_failure(self, outcome: Outcome) -> None:
-        last_error = _last_error(outcome.error)
-        if outcome.verdict is Verdict.REJECTED:
-            self._bury(outcome.entry, "rejected", last_error)
-        elif outcome.entry.deliveries >= self._queue.max_deliveries:
-            self._bury(outcome.entry, "failed", last_error)
-        else:
-            self._postpone(outcome, last_error)
-
-    def _postpone(self, outcome: Outcome, last_error: LastError) -> None:
-        delay = retry_delay(outcome, self._queue.backoff)
+    def _settle_failed(self, failed: Sequence[Outcome]) -> None:
+        dead: list[_Dead] = []
+        postponed: list[tuple[Outcome, LastError]] = []
+        for outcome in failed:
+            last_error = _last_error(outcome.error)
+            if outcome.verdict is Verdict.REJECTED:
+                dead.append((outcome.entry, "rejected", last_error))
+            elif outcome.entry.deliveries >= self._queue.max_deliveries:
+                dead.append((outcome.entry, "failed", last_error))
+            else:
+                postponed.append((outcome, last_error))
         now_ms = self._group.now_ms()
-        self._group.postpone(outcome.entry.id, last_error.due(failed_at_ms=now_ms, due_ms=now_ms + to_ms(delay)))
-        log.debug("record will be tried again", entry=outcome.entry.id, error=last_error.summary, delay=str(delay))
+        if dead:
+            self._bury(dead, now_ms)
+        if postponed:
+            self._postpone(postponed, now_ms)
 
-    def _bury(self, entry: Entry, reason: Reason, last_error: LastError) -> None:
-        origin = provenance(
+    def _postpone(self, failed: Sequence[tuple[Outcome, LastError]], now_ms: int) -> None:
+        delays = [retry_delay(outcome, self._queue.backoff) for outcome, _ in failed]
+        due = [
+            (outcome.entry.id, last_error.due(failed_at_ms=now_ms, due_ms=now_ms + to_ms(delay)))
+            for (outcome, last_error), delay in zip(failed, delays, strict=True)
+        ]
+        self._group.postpone(due, now_ms)
+        for (entry_id, last_error), delay in zip(due, delays, strict=True):
+            log.debug("record will be tried again", entry=entry_id, error=last_error.summary, delay=str(delay))
+
+    def _bury(self, dead: Sequence[_Dead], now_ms: int) -> None:
+        provenances = [(one[0], self._provenance(one, now_ms)) for one in dead]
+        for (entry, reason, last_error), buried in zip(dead, self._group.bury(provenances), strict=True):
+            if buried:
+                log.warning("record moved to the dead letters", entry=entry.id, reason=reason, error=last_error.summary)
+
+    def _provenance(self, dead: _Dead, failed_at_ms: int) -> dict[str, str | int]:
+        entry, reason, last_error = dead
+        return provenance(
             self._queue,
             entry.id,
             consumer=self._group.consumer,
             deliveries=entry.deliveries,
             reason=reason,
             last_error=last_error,
-            failed_at_ms=self._group.now_ms(),
+            failed_at_ms=failed_at_ms,
         )
-        if self._group.bury(entry, origin):
-            log.warning("record moved to the dead letters", entry=entry.id, reason=reason, error=last_error.summary)
 
 
 def _last_error(error: BaseException | None) -> LastError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    frames = "".join(traceback.format_exception(error)) if error is not None else ""
+    frames = _traceback(error) if error is not None else ""
     return LastError(type(cause).__name__, _printable(_message(cause)), _printable(frames[-_LONGEST_TRACEBACK:]))
 
 
@@ -109,6 +129,17 @@ def _message(error: BaseException | None) -> str:
     except Exception as failure:
         return f"its text could not be made: {type(failure).__name__}"
     return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
+
+
+def _traceback(error: BaseException) -> str:
+    """Return what Python prints, without the carets under each line: to find their places takes most of the time."""
+    formatted = traceback.TracebackException.from_exception(error, lookup_lines=False)
+    link: traceback.TracebackException | None = formatted
+    while link is not None:
+        for frame in link.stack:
+            frame.colno = None
+        link = link.__cause__ or link.__context__
+    return "".join(formatted.format())
 
 
 def _printable(text: str) -> str:

@@ -36,6 +36,7 @@ from sqlalchemy import (
     Text,
     Time,
     TypeDecorator,
+    UniqueConstraint,
     Uuid,
     cast,
     create_engine,
@@ -76,6 +77,16 @@ NAIVE = datetime(2026, 1, 31)  # noqa: DTZ001 - what columns without a zone take
 
 class Base(DeclarativeBase):
     """Apart from the others', so that these tables are nobody else's."""
+
+
+class Late(Base):
+    """Its constraint is checked by COMMIT."""
+
+    __tablename__ = "late"
+    __table_args__ = (UniqueConstraint("number", deferrable=True, initially="DEFERRED"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int]
 
 
 class Colour(enum.Enum):
@@ -381,6 +392,7 @@ OPERATIONS: list[Callable[[Session], None]] = [
     lambda session: session.add(Versioned()),
     lambda session: session.add(Listened(note="it")),
     lambda session: session.add(Elsewhere(name="there")),
+    lambda session: session.add(Late(number=1)),
 ]  # fmt: skip
 
 
@@ -500,6 +512,23 @@ def test_of_bad_rows_each_is_found_without_running_any_record_again(
         runs.append(number)
         session.add(Parent(name=None if number % 10 == 5 else "good"))
         session.add(Wide(big=number % 30, by_sql="given"))
+
+    expected = one_by_one(engine, process, 40)
+    in_bulk(engine, sessions, process, 1)
+    runs.clear()
+    assert in_bulk(engine, sessions, process, 40) == expected
+    assert runs == list(range(40))
+
+
+def test_of_rows_that_commit_would_refuse_each_is_found_without_running_any_record_again(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    runs: list[int] = []
+
+    def process(session: Session, number: int) -> None:
+        runs.append(number)
+        session.add(Late(number=number % 30))
+        session.add(Wide(big=number, by_sql="given"))
 
     expected = one_by_one(engine, process, 40)
     in_bulk(engine, sessions, process, 1)

@@ -47,7 +47,7 @@ def errors_of(client: Redis) -> dict[str, RedisError]:
         "read": lambda: group.read(1, None),
         "acknowledge": lambda: group.acknowledge_retried(["1-1"]),
         "claim": lambda: group.claim(1),
-        "postpone": lambda: group.postpone("1-1", LastError("E", "e")),
+        "postpone": lambda: group.postpone([("1-1", LastError("E", "e"))], 0),
         "renew": lambda: group.renew(["1-1"]),
         "leave": group.leave,
         "drained": group.is_drained,
@@ -183,7 +183,7 @@ def test_a_command_that_a_script_or_a_transaction_may_not_run_is_told(
         errors = []
         steps: list[Callable[[], object]] = [
             lambda: group.read(1, None),
-            lambda: group.postpone(Group(client, queue, "c").unseen((), 1)[0].id, LastError("E", "e")),
+            lambda: group.postpone([(Group(client, queue, "c").unseen((), 1)[0].id, LastError("E", "e"))], 0),
             lambda: group.claim(1),
             lambda: group.acknowledge_retried(["1-1"]),
         ]

@@ -1,0 +1,1 @@
+"""Handlers that are only there to be measured."""
