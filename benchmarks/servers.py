@@ -36,8 +36,8 @@ guarantee = "exactly-once"
 handler = "benchmarks.handlers.batch"
 [queues.flights]
 handler = "handlers_example.flights"
-[queues.carriers]
-handler = "benchmarks.handlers.carriers"
+[queues.airlines]
+handler = "benchmarks.handlers.airlines"
 [queues.spoiled]
 handler = "benchmarks.handlers.spoiled"
 [queues.slow]

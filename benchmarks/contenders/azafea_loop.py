@@ -3,9 +3,10 @@
 The handler is the seed's. On an error, Azafea pushes the record to a list of errors; nothing fails here.
 """
 
+import json
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 from redis import Redis
 from sqlalchemy import create_engine
@@ -52,5 +53,12 @@ def run(process: Any) -> None:
             session.close()
 
 
+def on_bytes(process: Any) -> Any:
+    """Return what takes a record as Azafea gives it, also of a handler that wants it decoded."""
+    if get_type_hints(process)["record"] is bytes:
+        return process
+    return lambda session, record: process(session, json.loads(record))
+
+
 if __name__ == "__main__":
-    run(import_module(sys.argv[1]).process)
+    run(on_bytes(import_module(sys.argv[1]).process))

@@ -9,18 +9,18 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from streamfea.model import Base
 
 
-class Carrier(Base):
+class Airline(Base):
     """An airline."""
 
-    __tablename__ = "carrier"
+    __tablename__ = "airline"
 
     code: Mapped[str] = mapped_column(primary_key=True)
 
 
-class CarrierFlight(Base):
+class AirlineFlight(Base):
     """A flight of a carrier."""
 
-    __tablename__ = "carrier_flight"
+    __tablename__ = "airline_flight"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     year: Mapped[int]
@@ -32,7 +32,7 @@ class CarrierFlight(Base):
     arr_time: Mapped[int | None]
     sched_arr_time: Mapped[int]
     arr_delay: Mapped[int | None]
-    carrier: Mapped[str] = mapped_column(ForeignKey("carrier.code"))
+    carrier: Mapped[str] = mapped_column(ForeignKey("airline.code"))
     flight: Mapped[int]
     tailnum: Mapped[str | None]
     origin: Mapped[str]
@@ -47,7 +47,7 @@ class CarrierFlight(Base):
 def process(dbsession: Session, record: bytes) -> None:
     """Store a flight, and its carrier if it is new."""
     flight = json.loads(record)
-    if dbsession.get(Carrier, flight["carrier"]) is None:
-        dbsession.add(Carrier(code=flight["carrier"]))
+    if dbsession.get(Airline, flight["carrier"]) is None:
+        dbsession.add(Airline(code=flight["carrier"]))
         dbsession.flush()
-    dbsession.add(CarrierFlight(**flight))
+    dbsession.add(AirlineFlight(**flight))
