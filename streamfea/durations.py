@@ -32,7 +32,7 @@ def format_duration(duration: timedelta) -> str:
     for unit, size in reversed(_MILLISECONDS.items()):
         if milliseconds and milliseconds % size == 0:
             return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms" if milliseconds else "0s"
+    return "0s"
 
 
 def to_ms(duration: timedelta) -> int:

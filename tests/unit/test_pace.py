@@ -63,6 +63,10 @@ def test_after_slowing_down_it_grows_by_half_with_every_batch_and_never_beyond_a
     pace.slow_down()
     assert pace.count == 3
     assert [after(pace, (1, 0.0)) for _ in range(4)] == [5, 7, 7, 7]
+    pace = Pace(_SECOND, 500)
+    pace.observe(500, 0.01)
+    pace.slow_down()
+    assert [after(pace, (1, 0.0)) for _ in range(3)] == [376, 500, 500]
 
 
 @given(

@@ -119,6 +119,7 @@ def test_bytes_are_left_as_they_came(annotation: Any) -> None:
         (Model, b'{"n": 1, "inner": {"n": 2}}', Model(n=1, inner=Model(n=2))),
         (Checked, b'{"n": 1}', Checked(1)),
         (list[Model], b'[{"n": 1}]', [Model(n=1)]),
+        (list[Checked], b'[{"n": "1"}]', [Checked(1)]),  # as pydantic converts, and msgspec does not
         (Holder, b'{"model": {"n": 1}}', Holder(Model(n=1))),
         (Host, b'{"address": "10.0.0.1"}', Host(IPv4Address("10.0.0.1"))),
         (Optional[Plain], b"null", None),  # noqa: UP045 - people write it so
@@ -161,6 +162,12 @@ def test_a_type_is_called_what_its_author_calls_it(annotation: Any, name: str) -
 def test_the_mistake_names_what_can_be_asked_for() -> None:
     with pytest.raises(ConfigurationError, match=r"cannot be int: annotate it as bytes, str, dict, list, a dataclass"):
         decoder_of(int)
+
+
+def test_the_mistake_names_what_is_wrong_inside_of_a_type() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        decoder_of(dict[str, "Nowhere"])  # type: ignore[name-defined]  # noqa: F821 - what is tested
+    assert str(caught.value) == "records cannot be decoded into dict[str, 'Nowhere']: Type ''Nowhere'' is not supported"
 
 
 @pytest.mark.parametrize(
