@@ -65,6 +65,7 @@ _NOT_LET_IN = (
     "NOPERM",
     "ACL failure in script",  # NOPERM of a command in a script
     "The user executing the script can't run",  # the same on 6.2
+    "Protocol error: unauthenticated",  # NOAUTH of a command with many arguments
 )
 _NOT_LET_IN_TYPES = (AuthenticationError, AuthorizationError, NoPermissionError)
 # Reasons that OpenSSL gives: an alert from the server, or files that it cannot use.
