@@ -49,7 +49,7 @@ def type_name(annotation: Any) -> str:
     """Return what people call the type of a record."""
     if annotation in _RAW:
         return "bytes"
-    if isinstance(annotation, type) and not get_args(annotation):
+    if isinstance(annotation, type):
         return annotation.__qualname__
     return str(annotation).replace("typing.", "")
 
