@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from streamfea.database.source import digest_of
+from streamfea.settings import Queue
+
 __all__ = ["end_transactions", "session_name"]
 
 # PostgreSQL cuts a session's application_name to 63 bytes (NAMEDATALEN); the end of a consumer's name is its own.
@@ -18,21 +21,25 @@ _PREFIX = "streamfea "
 # One's own sessions may be ended without a grant (PostgreSQL manual, "Server Signaling Functions").
 _END = text(
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = ANY(:names) "
-    "AND usename = current_user AND pid <> pg_backend_pid()"
+    "AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
 )
 
 
-def session_name(consumer: str) -> str:
-    """Return what the sessions of `consumer` are called in `pg_stat_activity`."""
+def session_name(queue: Queue, consumer: str) -> str:
+    """Return what the sessions of `consumer` are called in `pg_stat_activity`.
+
+    A digest of the stream and the group is part of it: in another group the same name is another's.
+    """
+    prefix = f"{_PREFIX}{digest_of(queue.stream, queue.group).hex()} "
     plain = consumer.encode("ascii", "replace").decode()
-    return _PREFIX + plain[-(_LONGEST_NAME - len(_PREFIX)) :]
+    return prefix + plain[-(_LONGEST_NAME - len(prefix)) :]
 
 
-def end_transactions(sessions: Callable[[], Session], consumers: Iterable[str]) -> int:
-    """End the sessions of `consumers`, and with them their transactions; return how many there were.
+def end_transactions(sessions: Callable[[], Session], queue: Queue, consumers: Iterable[str]) -> int:
+    """End the sessions of `consumers` of a queue's group, and with them their transactions; return how many there were.
 
     Whoever finds its session ended starts its transaction anew, as after any lost connection.
     """
     with sessions() as session:
-        names = [session_name(consumer) for consumer in consumers]
+        names = [session_name(queue, consumer) for consumer in consumers]
         return int(session.execute(_END, {"names": names}).scalar_one())

@@ -11,12 +11,12 @@ a replica that becomes the primary may lag behind.
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from hashlib import sha256
 
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Table, text
 from sqlalchemy.orm import Session
 
 from streamfea.database.entryids import from_bigints, to_bigints
+from streamfea.database.source import digest_of
 from streamfea.settings import Queue
 
 __all__ = ["LEDGER_TABLES", "MARGIN", "Ledger", "ledger_of", "ledger_tables"]
@@ -81,8 +81,7 @@ class Ledger:
     """The entries of one stream that one group has done."""
 
     def __init__(self, stream: str, group: str) -> None:
-        digest = sha256(f"{stream}\0{group}".encode()).digest()
-        self._source = int.from_bytes(digest[:8], signed=True)
+        self._source = int.from_bytes(digest_of(stream, group), signed=True)
 
     def enter(self, session: Session, entry_ids: Sequence[str]) -> set[str]:
         """Note entries as done, in the session's transaction; return the ids of those that are in already.

@@ -69,7 +69,7 @@ def run_worker(
     """
     handler = load_handler(queue)
     _collect_garbage_less_often()
-    with _servers(settings, queue, session_name(consumer)) as (engine, client):
+    with _servers(settings, queue, session_name(queue, consumer)) as (engine, client):
         Worker(
             handler,
             Group(client, queue, consumer),
@@ -91,7 +91,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
     `stop` is set.
     """
     handlers = load_handlers(list(queues))
-    with _servers(settings, queues[0], session_name("preflight")) as (engine, client):
+    with _servers(settings, queues[0], session_name(queues[0], "preflight")) as (engine, client):
         postgresql = Patience(
             "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not _is_refusal(error), stop
         )

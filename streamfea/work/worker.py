@@ -159,7 +159,7 @@ class Worker:
         owners = {one.owner for one in claimed if one.last_error is None or one.last_error.alone}
         owners.discard(self._group.consumer)
         if owners:
-            ended = self._postgresql.call(lambda: end_transactions(self._sessions, owners))
+            ended = self._postgresql.call(lambda: end_transactions(self._sessions, self._queue, owners))
             if ended:
                 log.warning("ended the transactions of consumers that have stopped", consumers=sorted(owners))
 

@@ -7,7 +7,12 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import sessionmaker
 
+from streamfea.database.engine import open_database
+from streamfea.database.fencing import end_transactions, session_name
+from streamfea.settings import DatabaseSettings, Queue
 from tests.commands import Project
 from tests.integration.test_consume import add, nothing_is_left, times_delivered
 from tests.waiting import wait_until
@@ -59,3 +64,21 @@ def is_in_transaction(database_url: str) -> bool:
     )
     with create_engine(database_url, poolclass=NullPool).connect() as connection:
         return connection.execute(query).first() is not None
+
+
+def test_only_sessions_of_the_same_group_are_ended(database_url: str) -> None:
+    here, elsewhere = (Queue(name="q", handler="h", stream=stream) for stream in ("here", "elsewhere"))
+    own = open_database(DatabaseSettings(url=database_url), session_name(here, "me"))
+    dead = open_database(DatabaseSettings(url=database_url), session_name(here, "web-1"))
+    namesake = open_database(DatabaseSettings(url=database_url), session_name(elsewhere, "web-1"))
+    try:
+        with dead.connect() as its, namesake.connect() as others:
+            its.execute(text("SELECT 1"))
+            others.execute(text("SELECT 1"))
+            assert end_transactions(sessionmaker(own), here, ["web-1", "nobody"]) == 1
+            assert others.execute(text("SELECT 2")).scalar_one() == 2
+            with pytest.raises(OperationalError):
+                its.execute(text("SELECT 2"))
+    finally:
+        for engine in (own, dead, namesake):
+            engine.dispose()
