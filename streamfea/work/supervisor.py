@@ -253,6 +253,8 @@ class _Slot:
             self._delay = _FIRST_DELAY_SECONDS
             self.predecessors.clear()
         how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
+        # With a name that stays, only how the last process died says anything of what it has left.
+        self.predecessors = [one for one in self.predecessors if one.consumer != self.consumer]
         self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
         self.timed_out = False
         # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.

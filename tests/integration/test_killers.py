@@ -22,16 +22,16 @@ _REASONS = {
 }
 
 
-@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+@pytest.mark.parametrize(("guarantee", "named"), [("at-least-once", []), ("exactly-once", ["--name", "web"])])
 def test_records_that_kill_their_worker_are_buried_and_no_others(
-    project: Project, client: Redis, rows: Rows, guarantee: str
+    project: Project, client: Redis, rows: Rows, guarantee: str, named: list[str]
 ) -> None:
     project.configure(max_deliveries=1, backoff="100ms", timeout="1s", guarantee=guarantee)
     project.run("initdb")
     for number, death in enumerate(_REASONS):
         add(client, project, {"n": number}, {"n": 100 + number, "do": death})
     add(client, project, *({"n": number} for number in range(5, 50)))
-    with project.consuming() as consumer:
+    with project.consuming(*named) as consumer:
         wait_until(lambda: len(letters(client, project)) == len(_REASONS), "all killers are buried", seconds=60)
         wait_until(lambda: nothing_is_left(client, project), "all others are done")
         client.xadd(project.stream, {"record": json.dumps({"n": 50})})
