@@ -148,7 +148,7 @@ class ConsumerSettings(_Section):
     group: Annotated[str, Field(min_length=1)] = Field(
         "streamfea", description="the consumer group; all who share it share the records"
     )
-    workers: Count = Field(1, description="processes for a queue; one serves some thousand records a second")
+    workers: Count = Field(1, description="processes for a queue; one may well do ten thousand records a second")
     batch_size: Count = Field(500, description="records in a transaction at most")
     commit_interval: PositiveDuration = Field(
         timedelta(seconds=1), description="a transaction takes no new record after that"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamfea.errors import StreamfeaError
+from streamfea.streams.faults import told
 
 __all__ = ["bulk", "slices"]
 
@@ -35,7 +36,7 @@ def bulk(total: int, what: str, so_far: Callable[[], str]) -> Iterator[Callable[
     except _Interrupted:
         raise StreamfeaError(f"interrupted; {so_far()}") from None
     except RedisError as error:
-        raise StreamfeaError(f"Redis: {error}; {so_far()}, as far as Redis has answered") from error
+        raise StreamfeaError(f"Redis: {told(error)}; {so_far()}, as far as Redis has answered") from error
     finally:
         signal.signal(signal.SIGINT, before)
         progress.end()

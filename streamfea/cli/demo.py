@@ -24,6 +24,7 @@ from sqlalchemy import Engine, text
 
 from streamfea.cli.common import DebugOption, console, new_table, read_settings
 from streamfea.cli.produce import put_on_stream
+from streamfea.cli.rendering import plain
 from streamfea.database.engine import open_database
 from streamfea.database.setup import all_schemas, create_all
 from streamfea.embedded import stop
@@ -297,6 +298,5 @@ def _delays(engine: Engine) -> Table:
 def _letters_table(letters: list[DeadLetter]) -> Table:
     table = new_table("dead letter", "reason", "tries", "error", right=["tries"])
     for letter in letters:
-        error = f"{letter.error_type}: {letter.error.splitlines()[0] if letter.error else ''}".replace("[", r"\[")
-        table.add_row(letter.entry_id, letter.reason, str(letter.deliveries), error)
+        table.add_row(letter.entry_id, letter.reason, str(letter.deliveries), plain(letter.summary))
     return table

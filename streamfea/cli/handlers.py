@@ -16,6 +16,7 @@ from streamfea.cli.common import (
     queue_names,
     read_settings,
 )
+from streamfea.cli.rendering import text_of
 from streamfea.commands import at_hand
 from streamfea.errors import ConfigurationError, StreamfeaError, failure
 from streamfea.handlers import Handler, load_handler, load_handlers
@@ -147,7 +148,7 @@ def _print(found: list[dict[str, Any]]) -> None:
         takes = "\n".join(f"{name}: {kind}" for name, kind in one["takes"].items())
         tables = ", ".join([*one["tables"], *(f"{view} (view)" for view in one["views"])])
         cells = [one["queue"], one["handler"], takes, tables or "-", ", ".join(one["commands"]) or "-"]
-        table.add_row(*(cell.replace("[", r"\[") for cell in cells))
+        table.add_row(*map(text_of, cells))
     console().print(table)
     if any(one["commands"] for one in found):
         console().print("\nA command: streamfea handlers QUEUE COMMAND --help", markup=False)

@@ -14,6 +14,7 @@ from streamfea.cli.common import (
     print_json,
     read_settings,
 )
+from streamfea.cli.rendering import plain, text_of
 from streamfea.database.engine import open_database
 from streamfea.database.inspection import inspect_database
 from streamfea.database.setup import all_schemas
@@ -87,7 +88,7 @@ def _print(findings: list[Finding]) -> None:
     table = new_table("", "what", "found")
     for finding in findings:
         remedy = f"\n→ {finding.remedy}" if finding.remedy else ""
-        table.add_row(_MARKS[finding.verdict], finding.what, f"{finding.detail}{remedy}".replace("[", r"\["))
+        table.add_row(_MARKS[finding.verdict], plain(finding.what), text_of(f"{finding.detail}{remedy}"))
     out = console()
     out.print(table)
     problems = sum(finding.verdict == "problem" for finding in findings)

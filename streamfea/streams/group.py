@@ -208,29 +208,14 @@ class Group:
 
     def working_on(self, count: int) -> list[str]:
         """Return the ids of up to `count` entries that are pending for this consumer and do not wait for a retry."""
-        pending = self._client.xpending_range(self._stream, self.queue.group, "-", "+", count, self.consumer)
-        ids = [one["message_id"].decode() for one in pending]
-        errors = self._client.hmget(self._errors, ids) if ids else []
-        last_errors = [LastError.from_json(error or "") for error in errors]
-        return [one for one, error in zip(ids, last_errors, strict=True) if error is None or error.alone]
+        return [one.id for one in self._own_pending(count) if one.last_error is None or one.last_error.alone]
 
     def unseen(self, held: Container[str], count: int) -> list[Claimed]:
         """Return up to `count` entries that the server delivered to this consumer in replies that never arrived.
 
         `held` are those that did arrive; those that wait for a retry have a last error.
         """
-        try:
-            pending = self._client.xpending_range(self._stream, self.queue.group, "-", "+", count, self.consumer)
-        except ResponseError as error:
-            if not group_is_gone(error):
-                raise
-            return []
-        strange = {one["message_id"].decode(): one["times_delivered"] for one in pending}
-        strange = {entry_id: times for entry_id, times in strange.items() if entry_id not in held}
-        errors = self._client.hmget(self._errors, list(strange)) if strange else []
-        return [
-            Claimed(one, times, None) for (one, times), error in zip(strange.items(), errors, strict=True) if not error
-        ]
+        return [one for one in self._own_pending(count) if one.last_error is None and one.id not in held]
 
     def is_drained(self) -> bool:
         """Tell whether nothing of the group is new, pending or waiting for a retry, nor in a list on its way here."""
@@ -263,6 +248,21 @@ class Group:
         """Return milliseconds since the epoch on the server's clock, the one that all consumers share."""
         seconds, microseconds = self._client.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def _own_pending(self, count: int) -> list[Claimed]:
+        """Return up to `count` entries that are pending for this consumer; none when the group is gone."""
+        try:
+            pending = self._client.xpending_range(self._stream, self.queue.group, "-", "+", count, self.consumer)
+        except ResponseError as error:
+            if not group_is_gone(error):
+                raise
+            return []
+        ids = [one["message_id"].decode() for one in pending]
+        errors = self._client.hmget(self._errors, ids) if ids else []
+        return [
+            Claimed(entry_id, one["times_delivered"], LastError.from_json(error or b""))
+            for entry_id, one, error in zip(ids, pending, errors, strict=True)
+        ]
 
     def _exists(self) -> bool:
         try:
