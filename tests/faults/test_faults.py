@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -50,16 +50,17 @@ class Producer:
     def _run(self) -> None:
         with Redis.from_url(self._url, protocol=2) as client:
             while not self._ended.wait(0.005):
-                numbers = range(self._number, self._number + 10)
-                self._number += 10
-                try:
-                    with client.pipeline(transaction=True) as pipeline:
-                        for number in numbers:
-                            pipeline.xadd(self._stream, {"record": json.dumps({"n": number})})
-                        pipeline.execute()
-                except RedisError:
-                    continue
-                self.confirmed += numbers
+                with suppress(RedisError):
+                    self._add(client)
+
+    def _add(self, client: Redis) -> None:
+        numbers = range(self._number, self._number + 10)
+        self._number += 10
+        with client.pipeline(transaction=True) as pipeline:
+            for number in numbers:
+                pipeline.xadd(self._stream, {"record": json.dumps({"n": number})})
+            pipeline.execute()
+        self.confirmed += numbers
 
 
 class World:

@@ -71,16 +71,21 @@ def test_shims_killed_anywhere_lose_and_double_nothing(tmp_path: Path, own_valke
         with producer.running():
             deadline = time.monotonic() + 2 * _SECONDS
             while time.monotonic() < deadline:
-                with project.consuming(command="shim") as first, project.consuming(command="shim") as second:
-                    before = client.xlen(project.stream)
-                    wait_until(lambda before=before: client.xlen(project.stream) > before, "elements are moved")  # type: ignore[misc]  # bound at once
-                    time.sleep(random.uniform(0, 0.2))
-                    for shim in (first, second):
-                        shim.process.kill()
-                        kills += 1
+                kills += start_and_kill_two(project, client)
         project.run("shim", "--until-empty")
         assert on_stream(client, project.stream) == [*range(-100_000, 0), *producer.confirmed]
     assert kills >= 4
+
+
+def start_and_kill_two(project: Project, client: Redis) -> int:
+    """Kill two shims at any moment after they have begun; return how many that were."""
+    with project.consuming(command="shim") as first, project.consuming(command="shim") as second:
+        before = client.xlen(project.stream)
+        wait_until(lambda: client.xlen(project.stream) > before, "elements are moved")
+        time.sleep(random.uniform(0, 0.2))
+        for shim in (first, second):
+            shim.process.kill()
+    return 2
 
 
 def test_a_server_that_becomes_a_replica_is_waited_for(tmp_path: Path, own_valkey: Path) -> None:

@@ -279,10 +279,11 @@ def test_nullable_boolean_and_chunks_work_in_a_handler(place: Workplace, engine:
     place.run("initdb")
     script = place.folder / "try_it.py"
     script.write_text(_TRY)
-    subprocess.run(
+    said = subprocess.run(
         [sys.executable, str(script), engine.url.render_as_string(hide_password=False)],
-        check=True, cwd=place.folder, env=os.environ,
+        check=True, cwd=place.folder, env=os.environ, capture_output=True, text=True,
     )  # fmt: skip
+    assert said.stdout.splitlines()[-1] == "all as expected"
 
 
 _MIGRATE_ONLY = """
@@ -349,4 +350,5 @@ with factory() as session:
         session.add(Thing(name="added" + str(number), number=1))
     assert session.query(Thing).filter(Thing.number <= 3000).count() == 3
 engine.dispose()
+print("all as expected")
 """

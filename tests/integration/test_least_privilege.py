@@ -107,6 +107,12 @@ def test_operators_commands_need_what_the_page_says(weak: Project, admin: Any) -
     weak.run("consume", "--until-empty")
     for command in ("status", "pending", "consumers list", "consumers prune", "trim"):
         weak.run(*command.split())
+    held, rejected = (admin.xadd("events", {"record": json.dumps({"n": number})}).decode() for number in (5, 6))
+    admin.xreadgroup("streamfea", "somebody", {"events": ">"})
+    for command in (f"show q {held}", f"retry q {held}", f"reject q {rejected}", "dead list q", "dead show q --all"):
+        weak.run(*command.split())
+    for command in ("replay q --reason rejected", "purge q --all --yes"):
+        weak.run("dead", *command.split())
     assert denied(admin) == []
 
 
