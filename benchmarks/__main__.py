@@ -20,7 +20,7 @@ from benchmarks.section import Section
 from benchmarks.servers import Servers, running_servers
 
 # In the order of the page. Some need libraries of the extra `bench`, so they are imported when asked for.
-_ALL = ("throughput", "flights", "spoiled", "slow", "idle", "memory", "scaling", "typed_records", "shim")
+_ALL = ("throughput", "flights", "spoiled", "slow", "idle", "memory", "scaling", "typed_records", "shim", "operators")
 
 _WIDTH = 160
 
