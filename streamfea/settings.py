@@ -150,6 +150,10 @@ class ConsumerSettings(_Section):
     )
     workers: Count = Field(1, description="processes for a queue; one may well do ten thousand records a second")
     batch_size: Count = Field(500, description="records in a transaction at most")
+    batch_bytes: Count = Field(
+        16 * 1024 * 1024,
+        description="bytes of records in a transaction, going by the size of those before; a longer one is alone",
+    )
     commit_interval: PositiveDuration = Field(
         timedelta(seconds=1), description="a transaction takes no new record after that"
     )

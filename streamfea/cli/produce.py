@@ -18,10 +18,14 @@ from rich.progress import Progress
 from streamfea.cli.common import ConfigOption, DebugOption, open_client, queue_argument, read_settings
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.settings import Queue
+from streamfea.streams.faults import told
 
 __all__ = ["produce", "put_on_stream"]
 
 _AT_ONCE = 1000
+_BYTES_AT_ONCE = 4 * 1024 * 1024
+# The longest value that Redis takes, unless it is set otherwise (redis.conf, proto-max-bulk-len).
+_LONGEST_RECORD = 512 * 1024 * 1024
 
 
 def register(app: typer.Typer) -> None:
@@ -51,8 +55,8 @@ def produce(
     [chosen] = settings.select([queue])
     if to_list and chosen.legacy_list is None:
         raise ConfigurationError(f"queue {queue} has no list: set queues.{queue}.legacy_list, or leave out --list")
-    with open_client(settings) as client, _opened(file) as lines, _progress() as advance:
-        count = put_on_stream(client, chosen, lines, rate=rate, advance=advance, to_list=to_list)
+    with open_client(settings) as client, _opened(file) as opened, _progress() as advance:
+        count = put_on_stream(client, chosen, _lines(opened), rate=rate, advance=advance, to_list=to_list)
     where = f"pushed to the list {chosen.legacy_list}" if to_list else f"on the stream {chosen.stream}"
     Console(stderr=True, highlight=False).print(f"{count:,} records are {where}.")
 
@@ -74,7 +78,11 @@ def put_on_stream(
     where = "in the list" if to_list else "on the stream"
     started = time.monotonic()
     at_once = _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate / 10)))
-    for chunk in _chunks(_numbered(lines), at_once):
+
+    def so_far() -> str:
+        return f"{sent:,} records are {where}"
+
+    for chunk in _chunks(_numbered(lines, so_far), at_once):
         with client.pipeline(transaction=True) as pipeline:
             for number, line in chunk:
                 if to_list:
@@ -85,7 +93,7 @@ def put_on_stream(
                 pipeline.execute()
             except RedisError as error:
                 raise StreamfeaError(
-                    f"Redis: {error}; {sent:,} records are {where}, those from line {chunk[0][0]} on are not "
+                    f"Redis: {told(error)}; {so_far()}, those from line {chunk[0][0]} on are not "
                     "(unless just the answer was lost)"
                 ) from error
         sent += len(chunk)
@@ -96,20 +104,33 @@ def put_on_stream(
     return sent
 
 
-def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield lines; of one that is too long, no more than tells so."""
+    return iter(lambda: file.readline(_LONGEST_RECORD + 2), b"")
+
+
+def _numbered(lines: Iterable[bytes], so_far: Callable[[], str]) -> Iterator[tuple[int, bytes]]:
+    """Yield each line that is not blank, and its number."""
     for number, line in enumerate(lines, 1):
         record = line.rstrip(b"\r\n")
+        if len(record) > _LONGEST_RECORD:
+            raise StreamfeaError(
+                f"line {number} is longer than the {_LONGEST_RECORD // 2**20} MiB that Redis takes in one value: "
+                f"split it, or store it elsewhere and send where it is; {so_far()}"
+            )
         if record:
             yield number, record
 
 
 def _chunks(lines: Iterator[tuple[int, bytes]], size: int) -> Iterator[list[tuple[int, bytes]]]:
     chunk: list[tuple[int, bytes]] = []
+    length = 0
     for one in lines:
         chunk.append(one)
-        if len(chunk) == size:
+        length += len(one[1])
+        if len(chunk) == size or length >= _BYTES_AT_ONCE:
             yield chunk
-            chunk = []
+            chunk, length = [], 0
     if chunk:
         yield chunk
 

@@ -9,30 +9,37 @@ _WEIGHT = 0.3
 class Pace:
     """Follows how long records take, so that a worker asks for what it can commit within `commit_interval`.
 
-    More would only keep entries from workers that are free.
+    More would only keep entries from workers that are free. And how long records are, in bytes: no more than
+    `batch_bytes` of them are to be in memory at once.
     """
 
-    def __init__(self, commit_interval: timedelta, batch_size: int) -> None:
+    def __init__(self, commit_interval: timedelta, batch_size: int, batch_bytes: int) -> None:
         self._commit_interval = commit_interval.total_seconds()
         self._batch_size = batch_size
+        self._batch_bytes = batch_bytes
         self._most = batch_size
         self._seconds_per_record: float | None = None
+        self._bytes_per_record = 0.0
 
     @property
     def count(self) -> int:
         """How many entries to ask for next."""
         if self._seconds_per_record is None:
             return min(_FIRST, self._most)
-        affordable = int(self._commit_interval / max(self._seconds_per_record, 1e-9))
-        return max(1, min(affordable, self._most))
+        in_time = int(self._commit_interval / max(self._seconds_per_record, 1e-9))
+        in_memory = int(self._batch_bytes / max(self._bytes_per_record, 1))
+        return max(1, min(in_time, in_memory, self._most))
 
     def slow_down(self) -> None:
         """Ask for half as many for now: a server cuts off whoever wants a longer reply than it may send."""
         self._most = max(1, self.count // 2)
 
-    def observe(self, records: int, seconds: float) -> None:
-        """Take note of how long `records` records took."""
+    def observe(self, records: int, seconds: float, size: int) -> None:
+        """Take note of how long `records` records took, which had `size` bytes."""
         now = seconds / records
         before = self._seconds_per_record
         self._seconds_per_record = now if before is None else before + _WEIGHT * (now - before)
+        average = size / records
+        # Up at once and down by and by: too small a batch costs less than too large a reply.
+        self._bytes_per_record = max(average, self._bytes_per_record + _WEIGHT * (average - self._bytes_per_record))
         self._most = min(self._batch_size, self._most + self._most // 2 + 1)

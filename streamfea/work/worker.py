@@ -85,7 +85,7 @@ class Worker:
         self._lease = Lease(group, presence, watch or Watch())
         self._ledger = ledger_of(queue)
         self._holding: dict[str, Claimed] = {}
-        self._pace = Pace(queue.commit_interval, queue.batch_size)
+        self._pace = Pace(queue.commit_interval, queue.batch_size, queue.batch_bytes)
         self._look_for_due_at = 0.0
         self._done = 0
         self._batch = group_commit(handler, sessions, stop, watch=watch, log_records=log_records, ours=self._ours)
@@ -240,7 +240,8 @@ class Worker:
         for outcomes in self._batch.run(entries, alone=alone):
             self._settle(outcomes, retried=alone)
         if entries and not alone:
-            self._pace.observe(len(entries), time.monotonic() - started)
+            size = sum(sum(map(len, entry.fields.values())) for entry in entries)
+            self._pace.observe(len(entries), time.monotonic() - started, size)
 
     def _settle(self, outcomes: list[Outcome], *, retried: bool) -> None:
         self._release([outcome.entry.id for outcome in outcomes])

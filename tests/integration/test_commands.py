@@ -123,6 +123,17 @@ def test_produce_puts_one_record_a_line(project: Project, client: Redis, tmp_pat
     assert "no file" in project.run("produce", "q", "no file", expect=1)
 
 
+def test_a_record_that_is_longer_than_redis_takes_is_refused(project: Project, client: Redis, tmp_path: Path) -> None:
+    file = tmp_path / "records"
+    with file.open("wb") as records:
+        records.write(b'{"n": 1}\n\n')
+        records.truncate(records.tell() + 512 * 1024 * 1024 + 1)
+    told = project.run("produce", "q", str(file), expect=1)
+    assert "line 3 is longer than the 512 MiB" in told
+    assert "0 records are on the stream" in told
+    assert client.xlen(project.stream) == 0
+
+
 def test_consume_without_tables_says_what_to_do(project: Project) -> None:
     project.run("dropdb", "--yes")
     told = project.run("consume", "--until-empty", expect=2)

@@ -206,3 +206,14 @@ def test_the_ledger_is_pruned_of_what_has_long_been_gone_from_the_stream(
     assert ledger("UPDATE streamfea_ledger_horizon SET noted_at = noted_at - interval '1 hour'") == 1
     project.run("consume", "--until-empty")
     assert ledger() == 0
+
+
+def test_a_batch_of_long_records_is_small(project: Project, client: Redis, database_url: str) -> None:
+    project.configure(batch_bytes=1_000_000)
+    add(client, project, *({"n": number, "text": "x" * 100_000} for number in range(50)))
+    project.run("consume", "--until-empty", "--create-tables")
+    engine = create_engine(database_url, poolclass=NullPool)
+    with engine.connect() as connection:
+        sizes = list(connection.scalars(text("SELECT count(*) FROM seen GROUP BY xmin")))
+    assert sum(sizes) == 50
+    assert max(sizes) <= 10

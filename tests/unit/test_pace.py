@@ -9,41 +9,42 @@ from hypothesis import strategies as st
 from streamfea.work.pace import Pace
 
 _SECOND = timedelta(seconds=1)
+_MANY_BYTES = 10**9
 
 
 def after(pace: Pace, *steps: tuple[int, float]) -> int:
     """Return how many entries `pace` asks for once it has seen batches of so many records in so many seconds."""
     for records, seconds in steps:
-        pace.observe(records, seconds)
+        pace.observe(records, seconds, records)
     return pace.count
 
 
 @pytest.mark.parametrize(("batch_size", "first"), [(500, 10), (10, 10), (3, 3), (1, 1)])
 def test_as_long_as_nothing_is_known_few_are_asked_for(batch_size: int, first: int) -> None:
-    assert Pace(_SECOND, batch_size).count == first
+    assert Pace(_SECOND, batch_size, _MANY_BYTES).count == first
 
 
 def test_as_many_are_asked_for_as_can_be_committed_in_the_interval() -> None:
-    assert after(Pace(_SECOND, 500), (10, 0.1)) == 100
-    assert after(Pace(timedelta(seconds=0.5), 500), (10, 0.1)) == 50
+    assert after(Pace(_SECOND, 500, _MANY_BYTES), (10, 0.1)) == 100
+    assert after(Pace(timedelta(seconds=0.5), 500, _MANY_BYTES), (10, 0.1)) == 50
 
 
 def test_quick_records_fill_a_batch_and_no_more() -> None:
-    assert after(Pace(_SECOND, 500), (500, 0.01)) == 500
-    assert after(Pace(_SECOND, 500), (500, 0.0)) == 500
+    assert after(Pace(_SECOND, 500, _MANY_BYTES), (500, 0.01)) == 500
+    assert after(Pace(_SECOND, 500, _MANY_BYTES), (500, 0.0)) == 500
 
 
 def test_records_slower_than_the_interval_are_taken_one_by_one() -> None:
-    assert after(Pace(_SECOND, 500), (10, 600)) == 1
+    assert after(Pace(_SECOND, 500, _MANY_BYTES), (10, 600)) == 1
 
 
 def test_one_slow_batch_counts_for_less_than_a_third() -> None:
-    assert after(Pace(_SECOND, 500), (100, 1.0), (100, 2.0)) == 76  # 0.01 s, then 0.01 + 0.3 * 0.01 s
-    assert after(Pace(_SECOND, 500), (100, 1.0), (100, 0.5)) == 117  # 0.01 - 0.3 * 0.005 s
+    assert after(Pace(_SECOND, 500, _MANY_BYTES), (100, 1.0), (100, 2.0)) == 76  # 0.01 s, then 0.01 + 0.3 * 0.01 s
+    assert after(Pace(_SECOND, 500, _MANY_BYTES), (100, 1.0), (100, 0.5)) == 117  # 0.01 - 0.3 * 0.005 s
 
 
 def test_after_a_reply_that_was_too_long_half_as_many_are_asked_for() -> None:
-    pace = Pace(_SECOND, 500)
+    pace = Pace(_SECOND, 500, _MANY_BYTES)
     assert after(pace, (500, 0.01)) == 500
     pace.slow_down()
     assert pace.count == 250
@@ -52,19 +53,19 @@ def test_after_a_reply_that_was_too_long_half_as_many_are_asked_for() -> None:
 
 
 def test_whoever_has_slowed_down_asks_for_one_at_least() -> None:
-    pace = Pace(_SECOND, 500)
+    pace = Pace(_SECOND, 500, _MANY_BYTES)
     for _ in range(12):
         pace.slow_down()
     assert pace.count == 1
 
 
 def test_after_slowing_down_it_grows_by_half_with_every_batch_and_never_beyond_a_batch() -> None:
-    pace = Pace(_SECOND, 7)
+    pace = Pace(_SECOND, 7, _MANY_BYTES)
     pace.slow_down()
     assert pace.count == 3
     assert [after(pace, (1, 0.0)) for _ in range(4)] == [5, 7, 7, 7]
-    pace = Pace(_SECOND, 500)
-    pace.observe(500, 0.01)
+    pace = Pace(_SECOND, 500, _MANY_BYTES)
+    pace.observe(500, 0.01, 500)
     pace.slow_down()
     assert [after(pace, (1, 0.0)) for _ in range(3)] == [376, 500, 500]
 
@@ -76,10 +77,28 @@ def test_after_slowing_down_it_grows_by_half_with_every_batch_and_never_beyond_a
 def test_whatever_happens_at_least_one_and_at_most_a_batch_is_asked_for(
     batch_size: int, steps: list[tuple[int, float] | None]
 ) -> None:
-    pace = Pace(_SECOND, batch_size)
+    pace = Pace(_SECOND, batch_size, _MANY_BYTES)
     for step in steps:
         if step is None:
             pace.slow_down()
         else:
-            pace.observe(*step)
+            pace.observe(*step, size=1)
         assert 1 <= pace.count <= batch_size
+
+
+def sized(pace: Pace, *sizes: int) -> int:
+    """Return how many entries `pace` asks for after quick batches of 100 records with so many bytes in all."""
+    for size in sizes:
+        pace.observe(100, 0.001, size)
+    return pace.count
+
+
+def test_no_more_are_asked_for_than_fit_in_memory() -> None:
+    assert sized(Pace(_SECOND, 500, 1000), 1000) == 100
+    assert sized(Pace(_SECOND, 500, 1000), 100_000) == 1
+    assert sized(Pace(_SECOND, 500, 1000), 10**9) == 1
+
+
+def test_longer_records_count_at_once_and_shorter_ones_by_and_by() -> None:
+    assert sized(Pace(_SECOND, 500, 1000), 400, 1000) == 100
+    assert sized(Pace(_SECOND, 500, 1000), 1000, 400) == 121  # 10 - 0.3 * 6 bytes a record
