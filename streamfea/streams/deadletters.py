@@ -31,6 +31,11 @@ Reason = Literal["rejected", "failed", "crashed", "timeout", "no-record"]
 NO_FIELDS = "-"
 """What `replay` returns for a letter that has no fields of its own: its entry was gone when it was buried."""
 
+# What the script says of a letter that it cannot put back.
+_LARGE = b"+"
+# As a script, whose reply redis-py leaves as it is: a field may be there twice.
+_READ = "return redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])"
+
 # What the names of the fields begin with that say where a dead letter comes from; the others are the entry's own.
 _PROVENANCE = "streamfea-"
 # A page that is read, and what one call puts back at most: a few milliseconds of the server's time.
@@ -154,8 +159,10 @@ def replay(client: Redis, queue: Queue, letter_ids: Sequence[str]) -> list[str]:
     id of the entry it has become, `NO_FIELDS`, or nothing if there is no such letter any more. What comes back is a new
     entry, whose deliveries are counted from 0.
     """
-    keys = [dead_letters_key(queue.stream, queue.group), queue.stream]
-    replies: list[bytes] = Scripts(client).run("replay", keys, [_REPLAY_BYTES, _PROVENANCE, *letter_ids])
+    dead, stream = dead_letters_key(queue.stream, queue.group), queue.stream
+    replies: list[bytes] = Scripts(client).run("replay", [dead, stream], [_REPLAY_BYTES, _PROVENANCE, *letter_ids])
+    if replies == [_LARGE]:
+        return [_replay_large(client, dead, stream, letter_ids[0])]
     return [one.decode() for one in replies]
 
 
@@ -188,6 +195,24 @@ def provenance(
         "traceback": last_error.traceback,
         "failed-at": datetime.fromtimestamp(failed_at_ms / 1000, tz=UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def _replay_large(client: Redis, dead: str, stream: str, letter_id: str) -> str:
+    """Put back a letter that has more fields than a script can pass on, and remove it, in one step."""
+    untyped: Any = client  # as above
+
+    def put_back(pipeline: Any) -> None:
+        letters = pipeline.eval(_READ, 1, dead, letter_id)
+        pipeline.multi()
+        for _, parts in letters:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            own = [part for pair in pairs if not pair[0].startswith(_PROVENANCE.encode()) for part in pair]
+            pipeline.xdel(dead, "0-0")  # refused before anything is done to whom removing is not permitted
+            pipeline.execute_command("XADD", stream, "*", *own)
+            Scripts(pipeline).run("remove_replayed", [dead, stream], [letter_id, len(own)])
+
+    added = untyped.transaction(put_back, dead)
+    return added[1].decode() if added else ""
 
 
 def _newest(client: Redis, key: str) -> str | None:

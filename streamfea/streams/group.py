@@ -183,8 +183,10 @@ class Group:
             pipeline.execute_command("XADD", self._dead, "*", *fields, *origin)
             pipeline.xack(self._stream, self.queue.group, entry_id)
             pipeline.hdel(self._errors, entry_id)
-            pipeline.execute()
-        return True
+            letter_id, acknowledged, _ = pipeline.execute()
+        if not acknowledged:  # somebody else has done so since
+            self._client.xdel(self._dead, letter_id)
+        return bool(acknowledged)
 
     def hand_over(self, held: Iterable[Claimed]) -> None:
         """Make entries available to the others at once, with the delivery counts and last errors as given."""

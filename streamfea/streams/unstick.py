@@ -95,9 +95,15 @@ def reject(client: Redis, queue: Queue, entry_id: str, not_at_work: Sequence[str
             last_error=known,
             failed_at_ms=server_now_ms(client),
         )
-        entry = Entry(queue.name, queue.stream, entry_id, {})
+        entry = Entry(queue.name, queue.stream, entry_id, _fields(client, queue, entry_id))
         [buried] = Group(client, queue, pending.consumer).bury([(entry, origin)])
         if buried:
             in_hand = pending.state == "in-flight" and pending.consumer not in not_at_work
             return Unstuck(entry_id, "rejected", pending.consumer, pending.idle_ms, in_hand=in_hand)
     return Unstuck(entry_id, "not pending")
+
+
+def _fields(client: Redis, queue: Queue, entry_id: str) -> dict[bytes, bytes]:
+    """Return what the stream still has of an entry."""
+    untyped: Any = client  # redis-py leaves the types of replies open
+    return next((dict(fields) for _, fields in untyped.xrange(queue.stream, entry_id, entry_id)), {})

@@ -127,7 +127,7 @@ def test_an_interrupted_replay_finishes_its_step_and_says_what_is_done(lone: Pro
 
 def test_what_takes_longer_shows_how_far_it_is(lone: Project, client: Redis) -> None:
     bury(client, lone, 3000)
-    client.client_pause(1500, all=False)  # what writes has to wait
+    client.client_pause(4000, all=False)  # what writes has to wait
     shown = on_terminal(lone, "dead", "replay", "q", "--all")
     assert "replaying" in shown
     assert "/3000" in shown

@@ -20,6 +20,7 @@ from tests.forked import run
 
 _WIDTH = 80
 _HOUR_MS = 3_600_000
+_MANY_FIELDS = [part for number in range(5_000) for part in (b"name %d" % number, b"value")]
 _numbers = count()
 
 
@@ -221,9 +222,21 @@ def test_letters_of_any_size_are_read_in_small_pages(client: Redis, name: str) -
     assert max(pages) == 1000
 
 
+def test_a_letter_with_more_fields_than_a_script_can_pass_on_is_put_back(client: Redis, name: str) -> None:
+    ids = [bury(client, name, fields) for fields in ([b"record", b"x"], _MANY_FIELDS, [b"record", b"y"])]
+    assert all(became for one in range(3) for became in replay(client, queue_of(name), ids[one:])[:1])
+    many = dict(zip(_MANY_FIELDS[::2], _MANY_FIELDS[1::2], strict=True))
+    assert [fields for _, fields in on_stream(client, name)] == [{b"record": b"x"}, many, {b"record": b"y"}]
+    assert letters(client, name) == []
+    assert replay(client, queue_of(name), ids) == ["", "", ""]
+
+
+@pytest.mark.parametrize("fields", [[b"record", b"x"], _MANY_FIELDS], ids=["few fields", "many fields"])
 @pytest.mark.parametrize("broken", ["type", "permission"])
-def test_what_cannot_be_put_back_stays_dead(client: Redis, redis_url: str, name: str, broken: str) -> None:
-    ids = [bury(client, name, [b"record", b"x"]) for _ in range(3)]
+def test_what_cannot_be_put_back_stays_dead(
+    client: Redis, redis_url: str, name: str, broken: str, fields: list[bytes]
+) -> None:
+    ids = [bury(client, name, fields) for _ in range(3)]
     raw: Any = client
     raw.execute_command("ACL", "SETUSER", name, "on", ">pw", "~*", "+@all", "-xdel")
     try:

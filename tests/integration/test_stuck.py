@@ -189,6 +189,14 @@ def test_rejected_entries_are_dead_letters_with_their_last_error(lone: Project, 
     assert "7-7 is not pending" in run(lone, "retry", "q", "7-7", expect=1)
 
 
+def test_an_entry_of_many_fields_is_rejected_whole(lone: Project, client: Redis) -> None:
+    fields = {f"name {number}": "value" for number in range(5_000)}
+    run(lone, "reject", "q", deliver(client, lone.stream, "gone", fields))
+    [letter] = dead_letters(client, queue_of(lone.stream))
+    assert letter.fields == {name.encode(): value.encode() for name, value in fields.items()}
+    assert client.xpending(lone.stream, "streamfea")["pending"] == 0
+
+
 def test_an_entry_rejected_while_it_runs_costs_its_worker_nothing(project: Project, client: Redis, rows: Rows) -> None:
     entry_id: Any = client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "slow", "seconds": 2})})
     with project.consuming():

@@ -3,8 +3,8 @@
 -- KEYS  dead-letter stream, stream
 -- ARGV  number of bytes after which to stop, what the names of the fields begin with that are not the entry's own, ids
 -- Reply a list that has, for each id that was dealt with, in order: the id of the entry that it has become, '' when
---       there is no such letter, '-' when it has no fields of its own, and then it stays; an error when the first of
---       the ids cannot be put back, and then nothing is changed
+--       there is no such letter, '-' when it has no fields of its own, and then it stays; only '+' when the first has
+--       more than Lua can pass on, an error when it cannot be put back, and then nothing is changed
 --
 -- Atomic, so that an entry is always either dead or back, never both and never neither. What a script has written is
 -- not undone when it fails later, therefore what can fail is tried first, and a letter is removed only once its entry
@@ -40,6 +40,8 @@ for i = 3, #ARGV do
         local fields = own_fields(letter[2])
         if #fields == 0 then
             done[#done + 1] = '-'
+        elseif #fields > 7000 then -- LUAI_MAXCSTACK is 8000
+            return #done == 0 and { '+' } or done
         else
             local added = redis.pcall('XADD', stream, '*', unpack(fields))
             if type(added) == 'table' and added['err'] then
