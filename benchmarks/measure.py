@@ -20,7 +20,7 @@ from benchmarks.servers import Servers
 
 __all__ = ["Measured", "Summary", "cpu_seconds", "measure", "peak_mib", "started", "summary", "wait_until"]
 
-_LOOK_EVERY_SECONDS = 0.002
+_LOOK_EVERY_SECONDS = 0.01
 _PATIENCE_SECONDS = 120.0
 
 

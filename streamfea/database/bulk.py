@@ -7,7 +7,7 @@ values that COPY could read differently than INSERT, and objects that the handle
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -58,10 +58,13 @@ class Plans:
     def __init__(self) -> None:
         self._known: dict[type, Plan | None] = {}
 
-    def of(self, model: type, connection: Connection) -> "Plan | None":
-        """Return how objects of `model` can be written fast; None when they have to take the ordinary way."""
+    def of(self, model: type, connect: Callable[[], Connection]) -> "Plan | None":
+        """Return how objects of `model` can be written fast; None when they have to take the ordinary way.
+
+        `connect` is called when the database has to be asked for it.
+        """
         if model not in self._known:
-            self._known[model] = _plan(model, connection)
+            self._known[model] = _plan(model, connect())
         plan = self._known[model]
         return None if plan is None or plan.is_observed else plan
 

@@ -5,7 +5,7 @@ needs neither: it is noted, its values are taken when its record ends, and COPY 
 looks into the session sees what `add()` has promised, since it finds the noted objects where SQLAlchemy keeps new ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -109,6 +109,15 @@ class NotingSession(Session):
         """The rows of kept records that are not written yet."""
         return self._rows
 
+    @property
+    def holds_only_rows(self) -> bool:
+        """Whether the session holds nothing but rows of records that did nothing else."""
+        return not (self._ordinary or self._deleted or self._noted or self._impure or self.identity_map)
+
+    def leave_out(self, entry_ids: Container[str]) -> None:
+        """Let go of the rows of records that are not to be written after all."""
+        self._rows = [row for row in self._rows if row.entry_id not in entry_ids]
+
     def write_rows(self) -> None:
         """Write the rows of kept records; raises what a flush would raise."""
         if self._rows:
@@ -194,7 +203,7 @@ class NotingSession(Session):
         try:
             return self._models[model]
         except KeyError:
-            plan = self._plans.of(model, self._connected()) if self._plans is not None else None
+            plan = self._plans.of(model, self._connected) if self._plans is not None else None
             self._models[model] = plan
             return plan
 

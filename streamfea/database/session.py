@@ -6,7 +6,7 @@ objects has it added, is the transaction still the one that was opened. `streamf
 what may be kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -21,9 +21,19 @@ from streamfea.database.enclosing import EnclosingSession, TransactionAborted
 from streamfea.database.noting import NotingSession
 from streamfea.entry import Entry
 
-__all__ = ["DbSession", "OwnTransactionRequired", "TransactionAborted", "open_sessions"]
+__all__ = ["DbSession", "OwnTransactionRequired", "StartAgain", "TransactionAborted", "open_sessions"]
 
 T = TypeVar("T")
+
+# What a handler may listen to that happens when a transaction ends; `after_begin` has a listener of our own.
+_EVENTS_OF_TRANSACTIONS = (
+    "before_commit",
+    "after_commit",
+    "after_rollback",
+    "after_soft_rollback",
+    "after_transaction_create",
+    "after_transaction_end",
+)
 
 
 def open_sessions(engine: Engine, *, bulk: bool = True) -> "sessionmaker[DbSession]":
@@ -40,6 +50,13 @@ def open_sessions(engine: Engine, *, bulk: bool = True) -> "sessionmaker[DbSessi
 
 class OwnTransactionRequired(BaseException):
     """Stops a handler that wants to end the transaction, or leave it, while others' writes are in it.
+
+    Not an `Exception`, so that a handler's `except Exception` does not hide it.
+    """
+
+
+class StartAgain(BaseException):
+    """Stops a handler that asks for the database when its batch has to start again first.
 
     Not an `Exception`, so that a handler's `except Exception` does not hide it.
     """
@@ -69,14 +86,47 @@ class DbSession(NotingSession, EnclosingSession):
         self._unwritten: list[tuple[str, object]] = []
         self._added: list[object] = []
         self._connection: Connection | None = None
+        self._before_first: Callable[[], object] | None = None
+        self._stopped: BaseException | None = None
         self.kept_records = False
 
     # What streamfea.work.runner asks
 
-    def share(self) -> None:
-        """Open the transaction that several records will share."""
+    def share(self, before_first: Callable[[], object] | None = None) -> None:
+        """Open the transaction that several records will share.
+
+        `before_first` is called before PostgreSQL is sent anything in it. What that raises ends the record at hand,
+        whose `end_record()` raises it again if the handler has hidden it.
+        """
         self._shared = self.begin()
+        self._before_first = before_first
         self.start_noting()
+
+    def start(self) -> None:
+        """Do now what comes before the first statement, unless that is done."""
+        before_first, self._before_first = self._before_first, None
+        if before_first is None:
+            return
+        try:
+            before_first()
+        except BaseException as stopped:
+            self._stopped = stopped
+            raise
+
+    def start_without(self) -> None:
+        """Take what comes before the first statement for done."""
+        self._before_first = None
+
+    @property
+    def has_only_rows(self) -> bool:
+        """Whether nothing is left to do but to write the rows of kept records, of which PostgreSQL knows nothing yet.
+
+        And whether nobody listens to the session, who might rely on being called in the handler's thread.
+        """
+        dispatch: Any = self.dispatch
+        observed = any(getattr(dispatch, name) for name in _EVENTS_OF_TRANSACTIONS) or len(dispatch.after_begin) > 1
+        untouched = self._connection is None and not self._unwritten and not self._spoiled
+        return untouched and not observed and self.holds_only_rows
 
     def begin_batch(self, entries: Sequence[Entry]) -> None:
         """Start what `process_batch()` does with the records of `entries`."""
@@ -102,7 +152,7 @@ class DbSession(NotingSession, EnclosingSession):
 
     def discard(self) -> None:
         """Let go of the transaction and of everything in the session; it is not used after that."""
-        self.end_record()
+        self._in_record = False
         self._rows.clear()
         try:
             super().invalidate() if self._half_ended else super().close()
@@ -157,6 +207,8 @@ class DbSession(NotingSession, EnclosingSession):
     def end_record(self) -> None:
         """Note that the record's code has run: what is called from now on is streamfea's own doing."""
         self._in_record = False
+        if self._stopped is not None:
+            raise self._stopped
 
     def keep_record(self) -> None:
         """Leave what the record added in the session, to be written with the others'."""
@@ -192,9 +244,11 @@ class DbSession(NotingSession, EnclosingSession):
     @property
     def intact(self) -> bool:
         """Whether the shared transaction is still open, whole, and not waiting for a rollback."""
+        if not self._touched:
+            return self._transaction is self._shared and not self._spoiled
         if self._spoiled or self.get_transaction() is not self._shared or not self.is_active:
             return False
-        return not self._touched or (self.get_nested_transaction() is self._savepoint and not self.aborted)
+        return self.get_nested_transaction() is self._savepoint and not self.aborted
 
     @property
     def aborted(self) -> bool:
@@ -244,6 +298,7 @@ class DbSession(NotingSession, EnclosingSession):
         if not nested:
             self._require_own_transaction()
             return super().begin(nested=self._is_enclosed)
+        self.start()  # outside of the savepoint, which may be rolled back to
         if self._in_record and self._shared is not None:
             # Left to itself, rolling back to the savepoint would take others' objects along.
             self._flush_for_savepoint()
@@ -305,6 +360,7 @@ class DbSession(NotingSession, EnclosingSession):
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Engine | Connection:
         """Return what a statement is to be sent to; what earlier records have added is written before."""
+        self.start()
         if self._in_record and not self._writes and (self._unwritten or self._rows):
             self._write_earlier()
         return super().get_bind(*args, **kwargs)

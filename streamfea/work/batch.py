@@ -5,18 +5,25 @@ was, exactly, and only then is it paid for. The rule that keeps this exact: *a r
 does when nobody else's unwritten work is in the session*. Autoflush and commit write what earlier records have
 added, so an IntegrityError raised inside one record may be another's. And the order of the records is kept, whatever
 is run again: what came before a culprit is committed before it, what comes after it sees what it would have seen.
+
+While PostgreSQL commits one transaction, the next records run. One that asks for the database waits for that commit;
+if it fails, what has run since runs again, after what failed.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import structlog
 
 from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
-from streamfea.work.parts import Attempt, Mode, Part
+from streamfea.work.parts import Attempt, Mode, Part, Ready
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Outcome
 from streamfea.work.runner import Process, Runner, Watch, WholeBatch, WorldFaultError
@@ -24,10 +31,19 @@ from streamfea.work.stopping import StopSignal
 
 __all__ = ["GroupCommit"]
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
 
 # A handler that so many records in a row want a transaction of their own for gets one each from then on.
 _OWN_TRANSACTIONS_IN_A_ROW = 3
+
+
+class _Flight(NamedTuple):
+    """A transaction that commits while the next records run."""
+
+    part: Part
+    attempt: Future[Attempt]
 
 
 class GroupCommit:
@@ -37,6 +53,9 @@ class GroupCommit:
     entries first. A transaction holds at most `batch_size` records and takes no new one after
     `commit_interval_seconds`. With a `ledger`, no entry is done twice. `ours` returns those of some entries that others
     have not taken over meanwhile: only these are run again when PostgreSQL was away.
+
+    With `overlap`, `run()` may return while its last transaction still commits: its outcomes come with those of the
+    next `run()`, or of `finish()`.
     """
 
     def __init__(
@@ -51,6 +70,7 @@ class GroupCommit:
         watch: Watch | None = None,
         ledger: Ledger | None = None,
         ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
+        overlap: bool = False,
     ) -> None:
         self._sessions = sessions
         self._first_mode = Mode.TOGETHER if whole_batch is None else Mode.WHOLE
@@ -68,6 +88,8 @@ class GroupCommit:
         self._patience = Patience("PostgreSQL", lambda error: isinstance(error, WorldFaultError) and error.outage, stop)
         self._ours = ours
         self._wanted_own = 0
+        self._thread = ThreadPoolExecutor(1, "commit") if overlap else None
+        self._flight: _Flight | None = None
 
     def run(self, entries: Sequence[Entry], *, alone: bool = False) -> Iterator[list[Outcome]]:
         """Yield the outcomes of each transaction as soon as it is committed, in the entries' order.
@@ -76,7 +98,25 @@ class GroupCommit:
         undone, or are not ours any more. Raises `Interrupted` when that happens while PostgreSQL is away. Entries that
         run `alone` do not wait for it: `WorldFaultError` is raised.
         """
-        parts = deque(_each_alone(entries) if alone else [Part(entries, self._first_mode)])
+        if alone:
+            yield from self.finish()
+        yield from self._run(_each_alone(entries) if alone else [Part(entries, self._first_mode)], alone=alone)
+
+    def finish(self) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of what still commits, and of what has to run again for it."""
+        while self._flight is not None:
+            landed = self._land()
+            if landed.outcomes:
+                yield landed.outcomes
+            yield from self._run(landed.remaining)
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether `finish()` has anything to do."""
+        return self._flight is not None
+
+    def _run(self, first: Sequence[Part], *, alone: bool = False) -> Iterator[list[Outcome]]:
+        parts = deque(first)
         while parts and not self._stop.is_set():
             part = parts.popleft()
             if not part.entries:
@@ -84,28 +124,95 @@ class GroupCommit:
             if part.mode is Mode.TOGETHER and self._wanted_own >= _OWN_TRANSACTIONS_IN_A_ROW:
                 parts.extendleft(reversed(_each_alone(part.entries)))
                 continue
-            attempt = self._attempt(part) if alone else self._attempt_until_done(part)
+            if part.mode is Mode.TOGETHER and self._thread is not None:
+                attempt = self._run_ahead(self._thread, part)
+            elif self._flight is not None:
+                attempt = self._land()
+                attempt.remaining.append(part)
+            else:
+                attempt = self._attempt_now(part) if alone else self._until_done(part, self._attempt_now)
             parts.extendleft(reversed(attempt.remaining))
             if attempt.outcomes:
                 yield attempt.outcomes
 
-    def _attempt_until_done(self, part: Part) -> Attempt:
-        """Run a part, again and again while PostgreSQL is away."""
+    def _run_ahead(self, thread: ThreadPoolExecutor, part: Part) -> Attempt:
+        """Run a part while the one before it commits; return what became of both, but for what commits from now on."""
+        ahead = self._attempt_ahead(part)
+        outages = self._patience.outages
+        landed = self._land()
+        if self._patience.outages != outages:
+            part = replace(part, entries=self._ours(part.entries))
+        if isinstance(ahead, Attempt):
+            # Had the one before failed, nothing would be committed here: what asks for the database waits for it.
+            return Attempt(landed.outcomes + ahead.outcomes, landed.remaining + ahead.remaining)
+        if _has_entries(landed.remaining) or self._patience.outages != outages:
+            return Attempt(landed.outcomes, [*landed.remaining, part])
+        self._flight = _Flight(ahead.part, thread.submit(ahead.commit))
+        return Attempt(landed.outcomes, [ahead.rest])
+
+    def _attempt_ahead(self, part: Part) -> Attempt | Ready:
+        if self._flight is None:
+            return self._until_done(part, self._attempt)
+        try:
+            return self._attempt(part)
+        except WorldFaultError:  # it is waited for when what commits is settled
+            return Attempt(remaining=[part])
+
+    def _land(self) -> Attempt:
+        """Wait for the transaction that still commits; return what became of it, after more attempts if need be."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return Attempt()
+        landed = partial(self._unless_conflict, flight.part, flight.attempt.result)
+        return self._until_done(flight.part, self._attempt_now, first=landed)
+
+    def _has_landed(self) -> bool:
+        """Wait for the transaction that still commits; tell whether nothing is left of it to do."""
+        if self._flight is None:
+            return True
+        attempt = self._flight.attempt
+        return attempt.exception() is None and not _has_entries(attempt.result().remaining)
+
+    def _until_done(self, part: Part, attempt: Callable[[Part], T], first: Callable[[], T] | None = None) -> T:
+        """Attempt a part, first by `first` if that is given, again and again while PostgreSQL is away."""
         outages = self._patience.outages
 
-        def attempt() -> Attempt:
+        def call() -> T:
             if self._patience.outages == outages:
-                return self._attempt(part)
-            entries = self._ours(part.entries)
-            return self._attempt(replace(part, entries=entries)) if entries else Attempt()
+                return attempt(part) if first is None else first()
+            return attempt(replace(part, entries=self._ours(part.entries)))
 
-        return self._patience.call(attempt)
+        return self._patience.call(call)
 
-    def _attempt(self, part: Part) -> Attempt:
+    def _attempt_now(self, part: Part) -> Attempt:
+        """Run a part and commit it."""
+        attempt = self._attempt(part)
+        if isinstance(attempt, Attempt):
+            return attempt
+        done = self._unless_conflict(attempt.part, attempt.commit)
+        return Attempt(done.outcomes, [*done.remaining, attempt.rest])
+
+    def _attempt(self, part: Part) -> Attempt | Ready:
+        """Run a part, and commit it unless that can be done later."""
+        if not part.entries:
+            return Attempt()
         session = self._sessions()
+        with ExitStack() as at_end:
+            at_end.callback(session.discard)
+            attempt = self._unless_conflict(part, partial(self._run_in, session, part))
+            if isinstance(attempt, Ready):
+                return replace(attempt, commit=partial(_commit, attempt.commit, at_end.pop_all()))
+            return attempt
+
+    def _run_in(self, session: DbSession, part: Part) -> Attempt | Ready:
+        attempt = self._runner.run(session, part, self._limit, self._has_landed)
+        self._note_wishes(session, part)
+        return attempt
+
+    def _unless_conflict(self, part: Part, attempt: Callable[[], T]) -> T | Attempt:
+        """Return what `attempt` returns; if other transactions were in its way, that its part is to be run again."""
         try:
-            attempt = self._runner.run(session, part, self._limit)
-            self._note_wishes(session, part)
+            result = attempt()
         except WorldFaultError as fault:
             if fault.outage:
                 raise
@@ -113,10 +220,8 @@ class GroupCommit:
             log.info("doing a batch again", reason=str(fault.__cause__).splitlines()[0])
             self._stop.wait(0.01)
             return Attempt(remaining=[part])
-        finally:
-            session.discard()
         self._limit = min(self._batch_size, self._limit + self._limit // 8 + 1)
-        return attempt
+        return result
 
     def _note_wishes(self, session: DbSession, part: Part) -> None:
         """Count how many records in a row had to be taken out of their batch for a transaction of their own."""
@@ -128,3 +233,12 @@ class GroupCommit:
 
 def _each_alone(entries: Sequence[Entry]) -> list[Part]:
     return [Part([entry], Mode.ALONE) for entry in entries]
+
+
+def _has_entries(parts: Sequence[Part]) -> bool:
+    return any(part.entries for part in parts)
+
+
+def _commit(commit: Callable[[], Attempt], at_end: ExitStack) -> Attempt:
+    with at_end:
+        return commit()

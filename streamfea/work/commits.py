@@ -25,8 +25,9 @@ def group_commit(
     watch: Watch | None = None,
     log_records: bool = False,
     ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
+    overlap: bool = False,
 ) -> GroupCommit:
-    """Return what runs entries of the handler's queue, as the queue's settings say; `ours` is `GroupCommit`'s."""
+    """Return what runs entries of the handler's queue, as its settings say; the last two are `GroupCommit`'s."""
     queue = handler.queue
     record = partial(record_of, field=queue.field, logged=log_records)
     return GroupCommit(
@@ -39,6 +40,7 @@ def group_commit(
         watch=watch,
         ledger=ledger_of(queue),
         ours=ours,
+        overlap=overlap,
     )
 
 

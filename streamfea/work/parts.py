@@ -1,13 +1,13 @@
 """How a batch is cut into transactions, and what each of them led to."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from streamfea.entry import Entry
 from streamfea.work.policy import Outcome
 
-__all__ = ["Attempt", "Mode", "Part", "split_at"]
+__all__ = ["Attempt", "Mode", "Part", "Ready", "split_at"]
 
 
 class Mode(Enum):
@@ -27,12 +27,14 @@ class Mode(Enum):
 class Part:
     """Entries to run in one transaction.
 
-    Those whose ids are in `suspects` run behind a savepoint, with everything before them written.
+    Those whose ids are in `suspects` run behind a savepoint, with everything before them written. With `ledger_first`,
+    exactly-once looks before anything runs, not at the end, which entries are done already.
     """
 
     entries: Sequence[Entry]
     mode: Mode = Mode.TOGETHER
     suspects: frozenset[str] = frozenset()
+    ledger_first: bool = False
 
 
 @dataclass(slots=True)
@@ -41,6 +43,19 @@ class Attempt:
 
     outcomes: list[Outcome] = field(default_factory=list)
     remaining: list[Part] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A part whose records have run, without a word to PostgreSQL so far; `commit` writes what they did and commits it.
+
+    Nothing else that the records did depends on where and when that is called. It raises what running a part raises;
+    `rest` are the entries that have not run.
+    """
+
+    part: Part
+    rest: Part
+    commit: Callable[[], Attempt]
 
 
 def split_at(entries: Sequence[Entry], ids: Collection[str]) -> list[Part]:

@@ -1,6 +1,7 @@
 """What a worker process does, from its settings to its last word; and what is made sure of before any is started."""
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -36,6 +37,9 @@ log = structlog.get_logger(__name__)
 # Allocations of container objects, then collections of each younger generation (gc manual): some batches' worth.
 _COLLECT_AFTER = (20_000, 10, 5)
 
+# A thread that has had PostgreSQL's answer waits so long for one that runs handlers: some records' worth.
+_SWITCH_SECONDS = 0.0005
+
 _TLS_REFUSALS = ("certificate", "does not support SSL")
 # What PostgreSQL, or libpq, says while connecting when waiting will not help; before a session exists there is no
 # SQLSTATE to go by.
@@ -69,6 +73,7 @@ def run_worker(
     """
     handler = load_handler(queue)
     _collect_garbage_less_often()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with _servers(settings, queue, session_name(queue, consumer)) as (engine, client):
         Worker(
             handler,

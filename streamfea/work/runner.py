@@ -3,16 +3,17 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
 
 from streamfea.database.blame import suspects
 from streamfea.database.ledger import Ledger
-from streamfea.database.session import DbSession
+from streamfea.database.session import DbSession, StartAgain
 from streamfea.entry import Entry
 from streamfea.errors import ConfigurationError
-from streamfea.work.parts import Attempt, Mode, Part, split_at
+from streamfea.work.parts import Attempt, Mode, Part, Ready, split_at
 from streamfea.work.policy import Fault, Outcome, Verdict, outcome_of, whose_fault
 from streamfea.work.stopping import StopSignal
 
@@ -79,14 +80,22 @@ class Runner:
         self._watch = watch
         self._ledger = ledger
 
-    def run(self, session: DbSession, part: Part, limit: int) -> Attempt:
-        """Run `part`, of which no more than `limit` entries at once."""
+    def run(
+        self, session: DbSession, part: Part, limit: int, landed: Callable[[], bool] = lambda: True
+    ) -> Attempt | Ready:
+        """Run `part`, of which no more than `limit` entries at once.
+
+        `landed` is asked before PostgreSQL is sent anything: it waits for the transaction before this one, and tells
+        whether that has committed all that it was to.
+        """
         try:
             if part.mode is Mode.ALONE:
                 return self._run_alone(session, part.entries[0])
             if part.mode is Mode.WHOLE and self._whole_batch is not None:
                 return self._run_whole(self._whole_batch, session, part.entries[:limit], part.entries[limit:])
-            return self._run_together(session, part, limit)
+            return self._run_together(session, part, limit, landed)
+        except StartAgain:
+            return Attempt(remaining=[replace(part, ledger_first=True)])
         finally:
             self._watch.ended()
 
@@ -129,10 +138,11 @@ class Runner:
             return Attempt([outcome_of(entry, error)])
         return Attempt([Outcome(entry, Verdict.DONE)])
 
-    def _run_together(self, session: DbSession, part: Part, limit: int) -> Attempt:
+    def _run_together(self, session: DbSession, part: Part, limit: int, landed: Callable[[], bool]) -> Attempt | Ready:
         entries = part.entries
-        session.share()
-        known = self._enter(session, entries[:limit])
+        batch = entries[:limit]
+        session.share(partial(self._start, session, [] if part.ledger_first else batch, landed))
+        known = self._enter(session, batch) if part.ledger_first else set()
         outcomes: list[Outcome] = []
         deadline = time.monotonic() + self._commit_interval
         for index, entry in enumerate(entries):
@@ -150,14 +160,37 @@ class Runner:
             if outcome is None:
                 return Attempt(remaining=split_at(entries, {entry.id}))
             outcomes.append(outcome)
+        done, rest = replace(part, entries=entries[: len(outcomes)]), entries[len(outcomes) :]
+        if session.has_only_rows:
+            return Ready(done, Part(rest), partial(self._commit_rows, session, done, outcomes))
+        session.start()
+        return self._commit_together(session, done, rest, outcomes, batch)
+
+    def _start(self, session: DbSession, entries: Sequence[Entry], landed: Callable[[], bool]) -> None:
+        """Do what must come before the first statement of a shared transaction."""
+        if not landed() or self._enter(session, entries):
+            raise StartAgain
+
+    def _commit_rows(self, session: DbSession, part: Part, outcomes: list[Outcome]) -> Attempt:
+        """Commit records that have done nothing but add rows; those that the ledger knows are left out of it."""
+        session.start_without()
+        known = self._enter(session, part.entries)
+        if known:
+            session.leave_out(known)
+            outcomes = [Outcome(one.entry, Verdict.DUPLICATE) if one.entry.id in known else one for one in outcomes]
+        return self._commit_together(session, part, [], outcomes, part.entries)
+
+    def _commit_together(
+        self, session: DbSession, part: Part, rest: Sequence[Entry], outcomes: list[Outcome], entered: Sequence[Entry]
+    ) -> Attempt:
+        """Write and commit what the records of `part` did."""
         try:
             outcomes = _with_failed(outcomes, session.write_rows_of_the_good())
-            self._withdraw(session, entries[:limit], outcomes)
+            self._withdraw(session, entered, outcomes)
             session.commit()
         except Exception as error:
-            done = len(outcomes)
-            return self._blame(session, replace(part, entries=entries[:done]), entries[done:], error)
-        return Attempt(outcomes, [Part(entries[len(outcomes) :])])
+            return self._blame(session, part, rest, error)
+        return Attempt(outcomes, [Part(rest)])
 
     def _run_in_company(self, session: DbSession, entry: Entry) -> Outcome | None:
         """Run one record among others; return None when only a run alone can tell what becomes of it."""
@@ -165,7 +198,7 @@ class Runner:
         try:
             self._process(session, entry)
             outcome = Outcome(entry, Verdict.DONE)
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit, StartAgain):
             raise
         except BaseException as error:
             session.end_record()
@@ -187,7 +220,7 @@ class Runner:
             if session.wants_own_transaction or not session.intact:
                 return None
             session.keep_suspect()
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit, StartAgain):
             raise
         except BaseException as error:
             session.end_record()
@@ -198,6 +231,7 @@ class Runner:
 
     def _blame(self, session: DbSession, part: Part, rest: Sequence[Entry], error: Exception) -> Attempt:
         """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""
+        session.end_record()
         _raise_if_not_its_fault(session, error)
         tried = part.entries
         if len(tried) == 1:
@@ -219,7 +253,7 @@ class Runner:
 
     def _enter(self, session: DbSession, entries: Sequence[Entry]) -> set[str]:
         """Note entries as done, unless they are already; return the ids of those."""
-        if self._ledger is None:
+        if self._ledger is None or not entries:
             return set()
         try:
             return self._ledger.enter(session, [entry.id for entry in entries])

@@ -88,7 +88,15 @@ class Worker:
         self._pace = Pace(queue.commit_interval, queue.batch_size, queue.batch_bytes)
         self._look_for_due_at = 0.0
         self._done = 0
-        self._batch = group_commit(handler, sessions, stop, watch=watch, log_records=log_records, ours=self._ours)
+        self._batch = group_commit(
+            handler,
+            sessions,
+            stop,
+            watch=watch,
+            log_records=log_records,
+            ours=self._ours,
+            overlap=True,
+        )
 
     def run(self) -> None:
         """Work until told to stop, then give back what was not started and leave the group."""
@@ -106,6 +114,7 @@ class Worker:
                 if self._until_empty and not worked and self._redis.call(self._group.is_drained):
                     self._redis.call(self._janitor.finish)
                     break
+            self._finish()
         except Interrupted:
             pass
         finally:
@@ -171,6 +180,8 @@ class Worker:
 
     def _run_alone(self, claimed: Sequence[Claimed], dead: Predecessor | None) -> None:
         """Run claimed entries one by one; those in whose own run a process died wait, or are buried, instead."""
+        if claimed:
+            self._finish()
         for one in claimed:
             if self._stop.is_set():
                 return
@@ -220,6 +231,8 @@ class Worker:
             self._give_back_unseen()
         if entries:
             self._run(self._without_missing_records(entries), alone=False)
+        else:
+            self._finish()
         return bool(entries)
 
     def _read(self) -> list[Entry]:
@@ -230,6 +243,8 @@ class Worker:
             raise
 
     def _block(self) -> timedelta | None:
+        if self._batch.is_committing:
+            return None
         if self._until_empty:
             return _UNTIL_EMPTY_BLOCK
         until_due = timedelta(seconds=max(0.0, self._look_for_due_at - time.monotonic()))
@@ -242,6 +257,11 @@ class Worker:
         if entries and not alone:
             size = sum(sum(map(len, entry.fields.values())) for entry in entries)
             self._pace.observe(len(entries), time.monotonic() - started, size)
+
+    def _finish(self) -> None:
+        """Settle what still commits."""
+        for outcomes in self._batch.finish():
+            self._settle(outcomes, retried=False)
 
     def _settle(self, outcomes: list[Outcome], *, retried: bool) -> None:
         self._release([outcome.entry.id for outcome in outcomes])

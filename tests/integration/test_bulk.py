@@ -433,7 +433,7 @@ def test_it_can_be_turned_off(engine: Engine) -> None:
 
 def row(engine: Engine, instance: object) -> Row | None:
     with engine.connect() as connection:
-        plan = Plans().of(type(instance), connection)
+        plan = Plans().of(type(instance), lambda: connection)
         return None if plan is None else plan.row("1-0", instance)
 
 

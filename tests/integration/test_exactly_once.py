@@ -19,7 +19,7 @@ from streamfea.work.batch import GroupCommit
 from streamfea.work.policy import Outcome, Verdict, outcome_of
 from streamfea.work.runner import WholeBatch
 from tests.integration.records import STEPS, Base, Plain, run_steps
-from tests.integration.test_group_commit import NEVER, Records, World, empty, is_aborted, row_notes, rows
+from tests.integration.test_group_commit import NEVER, Records, World, empty, is_aborted, row_notes, rows, run_entries
 from tests.waiting import wait_until
 
 _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "100"))
@@ -59,25 +59,32 @@ def sessions(engine: Engine, database_url: str) -> Iterator["sessionmaker[DbSess
     ),
     batch_size=st.sampled_from([1, 2, 3, 100]),
     again=st.lists(st.integers(0, 7), max_size=4),
+    at_once=st.sampled_from([0, 1, 2, 3]),
 )
-@example(batch=[["add_plain", "commit", "fail"], ["count"]], batch_size=100, again=[0])
-@example(batch=[["hit", "commit", "hit", "roll_back"], ["count"]], batch_size=100, again=[0, 1])
+@example(batch=[["add_plain", "commit", "fail"], ["count"]], batch_size=100, again=[0], at_once=0)
+@example(batch=[["hit", "commit", "hit", "roll_back"], ["count"]], batch_size=100, again=[0, 1], at_once=0)
+@example(batch=[["add_plain"], ["fail"], ["count"]], batch_size=100, again=[0, 1], at_once=1)
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # what careless handlers do is warned of, rightly
 def test_each_record_is_all_in_or_not_at_all_and_never_twice(
-    engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int, again: list[int]
+    engine: Engine,
+    sessions: "sessionmaker[DbSession]",
+    batch: Records,
+    batch_size: int,
+    again: list[int],
+    at_once: int,
 ) -> None:
     assume(not any(_DEFERRED & set(steps) and _ENDS & set(steps) for steps in batch))
     expected = enclosed_one_by_one(engine, batch)
     start(engine)
     entries = [entry(number) for number in range(1, len(batch) + 1)]
-    outcomes = run(sessions, batch, entries, batch_size)
+    outcomes = run(sessions, batch, entries, batch_size, at_once)
     assert World(rows(engine), [(number_of(one.entry), one.verdict, "") for one in outcomes]) == expected
     done = [one.entry for one in outcomes if one.verdict is Verdict.DONE]
     assert noted(engine) == sorted(number_of(one) for one in done)
 
     redelivered = [done[index] for index in sorted(set(again)) if index < len(done)]
-    assert {one.verdict for one in run(sessions, batch, redelivered, batch_size)} <= {Verdict.DUPLICATE}
+    assert {one.verdict for one in run(sessions, batch, redelivered, batch_size, at_once)} <= {Verdict.DUPLICATE}
     assert rows(engine) == expected.rows
 
 
@@ -246,6 +253,8 @@ def group_commit(
     process: Callable[[DbSession, Entry], None],
     process_batch: Callable[[DbSession, list[str]], None] | None = None,
     batch_size: int = 100,
+    *,
+    overlap: bool = False,
 ) -> GroupCommit:
     return GroupCommit(
         sessions,
@@ -255,16 +264,20 @@ def group_commit(
         commit_interval_seconds=60,
         stop=NEVER,
         ledger=Ledger("s", "g"),
+        overlap=overlap,
     )
 
 
 def run(
-    sessions: "sessionmaker[DbSession]", batch: Records, entries: Sequence[Entry], batch_size: int
+    sessions: "sessionmaker[DbSession]", batch: Records, entries: Sequence[Entry], batch_size: int, at_once: int = 0
 ) -> list[Outcome]:
     commit = group_commit(
-        sessions, lambda session, one: run_steps(session, batch[number_of(one) - 1]), batch_size=batch_size
+        sessions,
+        lambda session, one: run_steps(session, batch[number_of(one) - 1]),
+        batch_size=batch_size,
+        overlap=at_once > 0,
     )
-    return [outcome for outcomes in commit.run(entries) for outcome in outcomes]
+    return run_entries(commit, entries, at_once)
 
 
 def run_adding(

@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -57,17 +57,18 @@ records = st.lists(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(batch=records, batch_size=st.sampled_from([1, 2, 3, 100]))
-@example(batch=[["add_taken"], ["add_taken", "swallow_commit"], ["count"]], batch_size=100)
-@example(batch=[["add_null"], ["swallow_savepoint", "add"], ["count"]], batch_size=100)
-@example(batch=[["add_late"], ["add_late"], ["count", "commit", "fail"]], batch_size=100)
+@given(batch=records, batch_size=st.sampled_from([1, 2, 3, 100]), at_once=st.sampled_from([0, 1, 2, 3]))
+@example(batch=[["add_taken"], ["add_taken", "swallow_commit"], ["count"]], batch_size=100, at_once=0)
+@example(batch=[["add_null"], ["swallow_savepoint", "add"], ["count"]], batch_size=100, at_once=0)
+@example(batch=[["add_late"], ["add_late"], ["count", "commit", "fail"]], batch_size=100, at_once=0)
+@example(batch=[["add_plain"], ["add_taken"], ["count"]], batch_size=100, at_once=1)
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # what careless handlers do is warned of, rightly
 def test_a_batch_does_what_one_transaction_per_record_does(
-    engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int
+    engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int, at_once: int
 ) -> None:
     expected = one_by_one(engine, batch)
-    assert in_groups(engine, sessions, batch, batch_size) == expected
+    assert in_groups(engine, sessions, batch, batch_size, at_once) == expected
 
 
 def test_clean_records_share_one_transaction(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
@@ -189,8 +190,10 @@ def one_by_one(engine: Engine, batch: Records) -> World:
     return World(rows(engine), verdicts)
 
 
-def in_groups(engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int) -> World:
-    """The way under test."""
+def in_groups(
+    engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int, at_once: int = 0
+) -> World:
+    """The way under test; with `at_once`, so many records at a time, which run while those before them commit."""
     empty(engine)
     commit = GroupCommit(
         sessions,
@@ -198,14 +201,26 @@ def in_groups(engine: Engine, sessions: "sessionmaker[DbSession]", batch: Record
         batch_size=batch_size,
         commit_interval_seconds=60,
         stop=NEVER,
+        overlap=at_once > 0,
     )
-    outcomes = run(commit, len(batch))
+    outcomes = run(commit, len(batch), at_once)
     return World(rows(engine), [(int(one.entry.id.partition("-")[0]), one.verdict, "") for one in outcomes])
 
 
-def run(commit: GroupCommit, count: int) -> list[Outcome]:
+def run(commit: GroupCommit, count: int, at_once: int = 0) -> list[Outcome]:
     entries = [Entry("q", "s", f"{number}-0", {}) for number in range(1, count + 1)]
-    return [outcome for outcomes in commit.run(entries) for outcome in outcomes]
+    return run_entries(commit, entries, at_once)
+
+
+def run_entries(commit: GroupCommit, entries: Sequence[Entry], at_once: int = 0) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    step = at_once or max(1, len(entries))
+    for start in range(0, len(entries), step):
+        for some in commit.run(entries[start : start + step]):
+            outcomes += some
+    for some in commit.finish():
+        outcomes += some
+    return outcomes
 
 
 def empty(engine: Engine) -> None:

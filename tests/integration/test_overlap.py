@@ -1,0 +1,179 @@
+"""While PostgreSQL commits one batch, the next runs; and what it sees is what was committed, in order."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from streamfea.database.session import DbSession
+from streamfea.entry import Entry
+from streamfea.work.batch import GroupCommit
+from streamfea.work.policy import Outcome, Verdict
+from streamfea.work.runner import Process
+from tests.integration.records import Plain
+from tests.integration.test_group_commit import NEVER, empty, engine, row_notes, sessions
+from tests.waiting import wait_until
+
+__all__ = ["engine", "sessions"]
+
+_LONGER_THAN_A_QUERY_SECONDS = 0.5
+
+
+def test_records_run_while_those_before_them_commit(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+    ran: list[str] = []
+    commit = adding(engine, sessions, ran)
+    with nobody_can_write(engine):
+        assert list(commit.run(entries(1, 2))) == []
+        assert ran == ["1-0", "2-0"]
+        following = Following(commit, entries(3, 4))
+        wait_until(lambda: ran == ["1-0", "2-0", "3-0", "4-0"], "the next batch runs")
+        assert not following.outcomes
+        assert row_notes(engine) == []
+    following.join()
+    assert ids(following.outcomes) == ["1-0", "2-0"]
+    assert ids([one for some in commit.finish() for one in some]) == ["3-0", "4-0"]
+    assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0"]
+
+
+@pytest.mark.core
+def test_a_record_that_queries_waits_for_those_before_it(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+    seen: list[int] = []
+    asked = threading.Event()
+
+    def process(session: DbSession, entry: Entry) -> None:
+        if entry.id == "3-0":
+            asked.set()
+            seen.append(session.scalar(select(func.count()).select_from(Plain)) or 0)
+        session.add(Plain(note=entry.id))
+
+    commit = group_commit(engine, sessions, process)
+    with nobody_can_write(engine):
+        assert list(commit.run(entries(1, 2))) == []
+        following = Following(commit, entries(3, 4))
+        assert asked.wait(10)
+        time.sleep(_LONGER_THAN_A_QUERY_SECONDS)
+        assert seen == []
+    following.join()
+    assert seen == [2]
+    assert ids(following.outcomes) == ["1-0", "2-0", "3-0", "4-0"]
+
+
+@pytest.mark.core
+def test_what_fails_to_commit_is_done_before_what_ran_meanwhile(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    ran: list[str] = []
+    commit = adding(engine, sessions, ran)
+    with nobody_can_write(engine):
+        assert list(commit.run(entries(1, 2))) == []
+        following = Following(commit, entries(3, 4))
+        wait_until(lambda: len(ran) == 4, "the next batch runs")
+        cut_who_waits(engine)
+        wait_until(lambda: len(ran) == 6, "the first batch runs again")
+    following.join()
+    assert ran == ["1-0", "2-0", "3-0", "4-0", "1-0", "2-0", "3-0", "4-0"]
+    outcomes = following.outcomes + [one for some in commit.finish() for one in some]
+    assert ids(outcomes) == ["1-0", "2-0", "3-0", "4-0"]
+    assert {one.verdict for one in outcomes} == {Verdict.DONE}
+    assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0"]
+
+
+def test_a_bad_record_that_commits_late_fails_alone(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+    commit = group_commit(engine, sessions, lambda session, one: session.add(Plain(note=one.id, code=taken(one))))
+    with Session(engine) as session:
+        session.add(Plain(note="before", code=1))
+        session.commit()
+    assert list(commit.run(entries(1, 2))) == []
+    [first] = commit.run(entries(3, 4))
+    [second] = commit.finish()
+    assert [one.verdict for one in [*first, *second]] == [Verdict.DONE, Verdict.FAILED, Verdict.DONE, Verdict.DONE]
+    assert row_notes(engine) == ["before", "1-0", "3-0", "4-0"]
+
+
+def test_whoever_listens_to_the_session_is_called_in_the_thread_of_the_handler(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    threads: list[int] = []
+
+    def process(session: DbSession, entry: Entry) -> None:
+        event.listen(session, "after_commit", lambda _: threads.append(threading.get_ident()))
+        session.add(Plain(note=entry.id))
+
+    commit = group_commit(engine, sessions, process)
+    [outcomes] = commit.run(entries(1, 2))
+    assert ids(outcomes) == ["1-0", "2-0"]
+    assert set(threads) == {threading.get_ident()}
+
+
+class Following:
+    """A batch that is run in a thread, and what has come of it."""
+
+    def __init__(self, commit: GroupCommit, batch: list[Entry]) -> None:
+        self.outcomes: list[Outcome] = []
+        self._commit = commit
+        self._batch = batch
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        for some in self._commit.run(self._batch):
+            self.outcomes += some
+
+
+def adding(engine: Engine, sessions: "sessionmaker[DbSession]", ran: list[str]) -> GroupCommit:
+    def process(session: DbSession, entry: Entry) -> None:
+        ran.append(entry.id)
+        session.add(Plain(note=entry.id))
+
+    return group_commit(engine, sessions, process)
+
+
+def group_commit(engine: Engine, sessions: "sessionmaker[DbSession]", process: Process) -> GroupCommit:
+    """Return one that knows already how the model's objects are written, as it does after its first batch."""
+    empty(engine)
+    commit = GroupCommit(
+        sessions,
+        lambda session, entry: session.add(Plain(note="first")) if entry.id == "0-0" else process(session, entry),
+        batch_size=100,
+        commit_interval_seconds=60,
+        stop=NEVER,
+        overlap=True,
+    )
+    assert [one for some in commit.run(entries(0)) for one in some]
+    assert list(commit.finish()) == []
+    empty(engine)
+    return commit
+
+
+@contextmanager
+def nobody_can_write(engine: Engine) -> Iterator[None]:
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE plain IN SHARE MODE"))
+        yield
+
+
+def cut_who_waits(engine: Engine) -> None:
+    """End the session that waits for the lock."""
+    query = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    with engine.connect() as connection:
+        wait_until(lambda: bool(connection.execute(query).all()), "a session waits for the lock")
+
+
+def entries(*numbers: int) -> list[Entry]:
+    return [Entry("q", "s", f"{number}-0", {}) for number in numbers]
+
+
+def ids(outcomes: list[Outcome]) -> list[str]:
+    return [one.entry.id for one in outcomes]
+
+
+def taken(entry: Entry) -> int | None:
+    return 1 if entry.id == "2-0" else None
