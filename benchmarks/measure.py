@@ -20,6 +20,7 @@ from benchmarks.servers import Servers
 
 __all__ = ["Measured", "Summary", "cpu_seconds", "measure", "peak_mib", "started", "summary", "wait_until"]
 
+# Seldom, for the measuring process shares the cores; what takes milliseconds is looked at more often.
 _LOOK_EVERY_SECONDS = 0.01
 _PATIENCE_SECONDS = 120.0
 
@@ -108,6 +109,7 @@ def wait_until(
     *,
     process: psutil.Popen | None = None,
     seconds: float = _PATIENCE_SECONDS,
+    every_seconds: float = _LOOK_EVERY_SECONDS,
 ) -> None:
     """Look until `condition` holds; raise `TimeoutError` when it does not in time, or `process` has ended."""
     deadline = time.perf_counter() + seconds
@@ -116,7 +118,7 @@ def wait_until(
             raise TimeoutError(f"{what}: ended with {process.returncode}")
         if time.perf_counter() > deadline:
             raise TimeoutError(f"{what}: not done after {seconds:.0f} seconds")
-        time.sleep(_LOOK_EVERY_SECONDS)
+        time.sleep(every_seconds)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -9,8 +9,9 @@ from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, queu
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.streams.presence import Holder, consumer_name
+from streamfea.work.child import preflight_main
 from streamfea.work.patience import Interrupted
-from streamfea.work.process import preflight, run_worker
+from streamfea.work.process import run_worker
 from streamfea.work.shim import feeding, run_shim
 from streamfea.work.stopping import StopSignal
 from streamfea.work.supervisor import Supervisor
@@ -106,7 +107,7 @@ def _consume_here(
 
     _on_signals(on_signal)
     try:
-        preflight(settings, queues, stop, tables=create_tables)
+        preflight_main(stop, settings, queues, create_tables)
         with feeding(settings, queues, stop):
             run_worker(settings, queues[0], consumer_name(name, 1), Holder.here(), stop, until_empty=until_empty)
     except Interrupted:

@@ -28,7 +28,7 @@ from streamfea.printable import printable
 from streamfea.settings import Queue
 from streamfea.streams.lookup import Found, look_up
 from streamfea.streams.status import age_ms, server_now_ms
-from streamfea.work.fields import missing_record, record_of
+from streamfea.work.fields import RecordField
 
 __all__ = ["found_as_json", "print_found", "register"]
 
@@ -155,10 +155,11 @@ def _remedy(queue: str, found: Found) -> str:
 
 def _write_record(queue: Queue, found: Found) -> None:
     entry = Entry(queue.name, queue.stream, found.id, found.fields or {})
-    problem = missing_record(entry, queue.field)
+    field = RecordField(queue.field)
+    problem = field.problem(entry)
     if problem is not None:
         raise StreamfeaError(f"entry {found.id} holds no record: {problem}")
-    record = record_of(entry, queue.field)
+    record = field.record(entry)
     if sys.stdout.isatty() and not is_safe(record):
         raise StreamfeaError(
             f"the record of {found.id} holds bytes that a terminal may take for orders: write it to a file or a pipe, "

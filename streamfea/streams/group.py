@@ -88,7 +88,12 @@ class Group:
                 raise
             self._create_again()
             return []
-        return [self._entry(entry_id, fields) for _, entries in reply or () for entry_id, fields in entries]
+        queue, stream = self.queue.name, self._stream
+        return [
+            Entry(queue, stream, entry_id.decode(), fields or {})
+            for _, entries in reply or ()
+            for entry_id, fields in entries
+        ]
 
     def acknowledge(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge entries that were delivered for the first time."""
@@ -143,7 +148,8 @@ class Group:
         if reply is None or len(reply) == 1:
             return None
         deliveries, flat = reply
-        return self._entry(claimed.id.encode(), dict(zip(flat[::2], flat[1::2], strict=True)), deliveries)
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return Entry(self.queue.name, self._stream, claimed.id, fields, deliveries)
 
     def postpone(self, failed: Sequence[tuple[str, LastError]], now_ms: int) -> list[bool]:
         """Keep the last errors of entries and have them claimed when those are due; return which were still ours."""
@@ -296,9 +302,6 @@ class Group:
     def _create_again(self) -> None:
         if self.create():
             log.warning("the group was gone and is created again", stream=self._stream, group=self.queue.group)
-
-    def _entry(self, entry_id: bytes, fields: Mapping[bytes, bytes] | None, deliveries: int = 1) -> Entry:
-        return Entry(self.queue.name, self._stream, entry_id.decode(), fields or {}, deliveries)
 
 
 def _claimed(reply: Sequence[Any]) -> Claimed:

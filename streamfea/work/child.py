@@ -18,7 +18,7 @@ from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.streams.presence import Holder
 from streamfea.work.patience import Interrupted
-from streamfea.work.process import preflight, run_worker
+from streamfea.work.process import run_worker
 from streamfea.work.runner import Watch
 from streamfea.work.shim import run_shim
 from streamfea.work.stopping import StopSignal
@@ -102,6 +102,8 @@ def run_in_child(
 
 def preflight_main(stop: StopSignal, settings: Settings, queues: Sequence[Queue], create_tables: bool) -> None:
     """Find out whether workers for `queues` can work."""
+    from streamfea.work.preflight import preflight  # noqa: PLC0415 - a tenth of a worker's memory, which needs none of it
+
     preflight(settings, queues, stop, tables=create_tables)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import structlog
 from sqlalchemy.orm import sessionmaker
 
 from streamfea.database.ledger import ledger_of
@@ -10,11 +11,13 @@ from streamfea.database.session import DbSession
 from streamfea.entry import Entry
 from streamfea.handlers import Handler
 from streamfea.work.batch import GroupCommit
-from streamfea.work.fields import record_of
+from streamfea.work.fields import RecordField
 from streamfea.work.runner import Watch, WholeBatch
 from streamfea.work.stopping import StopSignal
 
 __all__ = ["group_commit"]
+
+log = structlog.get_logger(__name__)
 
 
 def group_commit(
@@ -29,10 +32,12 @@ def group_commit(
 ) -> GroupCommit:
     """Return what runs entries of the handler's queue, as its settings say; the last two are `GroupCommit`'s."""
     queue = handler.queue
-    record = partial(record_of, field=queue.field, logged=log_records)
+    field = RecordField(queue.field)
+    record = partial(_logged, field) if log_records else field.record
+    process = handler.process
     return GroupCommit(
         sessions,
-        lambda session, entry: handler.process(session, record(entry)),
+        lambda session, entry: process(session, record(entry)),
         _whole_batch(handler, record),
         batch_size=queue.batch_size,
         commit_interval_seconds=queue.commit_interval.total_seconds(),
@@ -52,3 +57,9 @@ def _whole_batch(handler: Handler, record: Callable[[Entry], bytes]) -> WholeBat
     if decode is None:
         return WholeBatch(record, handler.process_batch)
     return WholeBatch(lambda entry: decode(record(entry)), handler.process_batch)
+
+
+def _logged(field: RecordField, entry: Entry) -> bytes:
+    record = field.record(entry)
+    log.info("record", entry=entry.id, record=record.decode("utf-8", "backslashreplace"))
+    return record

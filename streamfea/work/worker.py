@@ -19,7 +19,7 @@ from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Claimed, Group
 from streamfea.streams.presence import Presence
 from streamfea.work.commits import group_commit
-from streamfea.work.fields import missing_record
+from streamfea.work.fields import RecordField
 from streamfea.work.janitor import Janitor
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
@@ -72,6 +72,7 @@ class Worker:
     ) -> None:
         queue = handler.queue
         self._queue = queue
+        self._field = RecordField(queue.field)
         self._group = group
         self._stop = stop
         self._janitor = janitor
@@ -270,9 +271,11 @@ class Worker:
 
     def _without_missing_records(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries that hold a record; the others are settled."""
+        if self._field.is_in_all(entries):
+            return list(entries)
         ready = []
         for entry in entries:
-            problem = missing_record(entry, self._queue.field)
+            problem = self._field.problem(entry)
             if problem is None:
                 ready.append(entry)
                 continue

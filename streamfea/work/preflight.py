@@ -1,0 +1,52 @@
+"""What is made sure of before any worker is started."""
+
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import Engine
+
+from streamfea.database.fencing import session_name
+from streamfea.database.setup import all_schemas, amiss, create_all
+from streamfea.errors import ConfigurationError
+from streamfea.handlers import Handler, load_handlers
+from streamfea.settings import Queue, Settings
+from streamfea.streams.faults import is_outage
+from streamfea.streams.group import Group
+from streamfea.work.patience import Patience
+from streamfea.work.policy import Fault, whose_fault
+from streamfea.work.servers import is_refusal, open_servers
+from streamfea.work.stopping import StopSignal
+
+__all__ = ["preflight"]
+
+log = structlog.get_logger(__name__)
+
+
+def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, tables: bool) -> None:
+    """Make sure that workers for `queues` can work: handlers, both servers, tables; `tables` creates missing ones.
+
+    Waits for a server that is away. Raises `ConfigurationError` for what waiting does not mend, `Interrupted` when
+    `stop` is set.
+    """
+    handlers = load_handlers(list(queues))
+    with open_servers(settings, queues[0], session_name(queues[0], "preflight")) as (engine, client):
+        postgresql = Patience(
+            "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not is_refusal(error), stop
+        )
+        problem = postgresql.call(lambda: _tables_ready(engine, handlers, tables))
+        if problem:
+            raise ConfigurationError(problem)
+        redis = Patience("Redis", is_outage, stop)
+        for queue in queues:
+            redis.call(Group(client, queue, "preflight").create)
+
+
+def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> str | None:
+    """Return what the tables still lack, as a sentence."""
+    schemas = all_schemas(handlers)
+    if create:
+        created = create_all(engine, schemas).created
+        if created:
+            log.info("created tables", tables=created)
+    with engine.connect() as connection:
+        return amiss(connection, schemas)
