@@ -87,6 +87,7 @@ def test_a_name_that_stays_goes_on_with_what_it_held_when_it_was_killed(
 
 
 def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis) -> None:
+    client.xadd(project.stream, {"record": '{"n": 1}'})  # before 7.2, Redis lists no consumer that has read nothing
     with project.consuming("--name", "web", "--workers", "1") as first:
         wait_until(lambda: members(client, queue_of(project.stream)), "the first consumes")
         with project.consuming("--name", "web", "--workers", "1") as second:
@@ -100,6 +101,7 @@ def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis
 
 
 def test_a_process_whose_name_went_to_another_ends(project: Project, client: Redis) -> None:
+    client.xadd(project.stream, {"record": '{"n": 1}'})  # as above
     with project.consuming("--name", "web", "--workers", "1") as consumer:
         wait_until(lambda: members(client, queue_of(project.stream)), "it consumes")
         client.set(presence_key(project.stream, "streamfea", "web-1"), str(Holder.here()))
