@@ -245,7 +245,7 @@ class DbSession(NotingSession, EnclosingSession):
     def intact(self) -> bool:
         """Whether the shared transaction is still open, whole, and not waiting for a rollback."""
         if not self._touched:
-            return self._transaction is self._shared and not self._spoiled
+            return self._transaction is (self._savepoint or self._shared) and not self._spoiled
         if self._spoiled or self.get_transaction() is not self._shared or not self.is_active:
             return False
         return self.get_nested_transaction() is self._savepoint and not self.aborted

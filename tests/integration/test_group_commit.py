@@ -86,6 +86,16 @@ def test_a_culprit_among_many_is_found_with_few_transactions(
     assert transactions() <= 4
 
 
+def test_suspects_stay_with_the_others_behind_their_savepoints(engine: Engine, database_url: str) -> None:
+    own = create_engine(database_url)
+    sessions = open_sessions(own, bulk=False)
+    transactions = count_transactions(sessions)
+    batch = [*[["add_plain"]] * 20, ["add_taken"], ["add_taken"], *[["add_plain"]] * 20]
+    assert [verdict for _, verdict, _ in in_groups(engine, sessions, batch, 500).verdicts].count(Verdict.FAILED) == 1
+    own.dispose()
+    assert transactions() <= 2
+
+
 def test_a_handler_that_keeps_committing_gets_a_transaction_for_each_record(
     engine: Engine, sessions: "sessionmaker[DbSession]"
 ) -> None:
