@@ -107,11 +107,15 @@ class DbSession(NotingSession, EnclosingSession):
         before_first, self._before_first = self._before_first, None
         if before_first is None:
             return
+        # Not the record's doing: what earlier records left is not to be written for it.
+        in_record, self._in_record = self._in_record, False
         try:
             before_first()
         except BaseException as stopped:
             self._stopped = stopped
             raise
+        finally:
+            self._in_record = in_record
 
     def start_without(self) -> None:
         """Take what comes before the first statement for done."""

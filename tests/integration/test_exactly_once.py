@@ -65,6 +65,7 @@ def sessions(engine: Engine, database_url: str) -> Iterator["sessionmaker[DbSess
 @example(batch=[["hit", "commit", "hit", "roll_back"], ["count"]], batch_size=100, again=[0, 1], at_once=0)
 @example(batch=[["add_plain"], ["fail"], ["count"]], batch_size=100, again=[0, 1], at_once=1)
 @example(batch=[["swallow_flush_and_roll_back"], ["swallow_savepoint"]], batch_size=1, again=[], at_once=0)
+@example(batch=[["add"]] * 4 + [["add_null"], ["roll_back_savepoint"]], batch_size=2, again=[], at_once=0)
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # what careless handlers do is warned of, rightly
 def test_each_record_is_all_in_or_not_at_all_and_never_twice(
