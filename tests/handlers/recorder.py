@@ -36,6 +36,9 @@ def process(dbsession: Session, record: bytes) -> None:
             for number in wanted["order"]:
                 dbsession.execute(text("UPDATE seen SET pid = pid + 1 WHERE number = :number"), {"number": number})
                 time.sleep(0.3)
+        case "slow in a transaction":
+            dbsession.execute(text("SELECT 1"))
+            time.sleep(wanted["seconds"])
         case other:
             take_time_or_die(other, wanted.get("seconds", 3600))
     dbsession.add(Seen(number=wanted["n"], pid=os.getpid()))

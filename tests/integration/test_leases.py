@@ -37,11 +37,11 @@ def test_what_a_stopped_worker_holds_moves_on_and_what_it_does_later_is_not_doub
 ) -> None:
     project.configure(claim_idle="600ms", guarantee=guarantee)
     project.run("initdb")
-    add(client, project, {"n": 0, "do": "slow", "seconds": 2}, *({"n": number} for number in range(1, 5)))
+    slow = {"n": 0, "do": "slow in a transaction", "seconds": 2}
+    add(client, project, slow, *({"n": number} for number in range(1, 5)))
     with project.consuming() as stopped:
         wait_until(lambda: times_delivered(client, project) == 1, "the batch is read")
-        if guarantee == "exactly-once":
-            wait_until(lambda: is_in_transaction(database_url), "its rows are in the ledger")
+        wait_until(lambda: is_in_transaction(database_url), "it has begun a transaction, and sleeps in it")
         [worker] = stopped.workers()
         worker.send_signal(signal.SIGSTOP)
         with project.consuming() as other:
@@ -58,7 +58,7 @@ def test_what_a_stopped_worker_holds_moves_on_and_what_it_does_later_is_not_doub
 
 
 def is_in_transaction(database_url: str) -> bool:
-    """Whether a worker has a transaction open in which it does nothing: its handler sleeps."""
+    """Whether a worker has a transaction open in which it does nothing at the moment."""
     query = text(
         "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'streamfea%' AND state = 'idle in transaction'"
     )
