@@ -146,20 +146,26 @@ class NotingSession(Session):
         return failed
 
     def _write_good(self, rows: list[Row], failed: dict[str, Exception]) -> None:
+        reach = len(rows)
         while rows:
-            suspect = next((row.entry_id for row in rows if row.lacks), None)
-            error = self._write_all(rows) if suspect is None else None
-            if suspect is None and error is None:
-                return
-            if error is not None:
-                suspect = culprit(error, rows) or rows[len(rows) // 2].entry_id
+            tried = _first_entries(rows, reach)
+            suspect = next((row.entry_id for row in tried if row.lacks), None)
+            if suspect is None:
+                error = self._write_all(tried)
+                if error is None:
+                    rows = rows[len(tried) :]
+                    reach *= 2
+                    continue
+                suspect = culprit(error, tried) or tried[len(tried) // 2].entry_id
                 if suspect in self._impure:
                     raise error
-            first = next(index for index, row in enumerate(rows) if row.entry_id == suspect)
-            own = [row for row in rows if row.entry_id == suspect]
+            first = next(index for index, row in enumerate(tried) if row.entry_id == suspect)
+            own = [row for row in tried if row.entry_id == suspect]
             self._write_good(rows[:first], failed)
-            self._write_one(str(suspect), own, failed)
+            self._write_one(suspect, own, failed)
             rows = rows[first + len(own) :]
+            # The next culprit is likely as near: what comes after it would be sent in vain.
+            reach = 2 * (first + 1)
 
     def _write_all(self, rows: list[Row]) -> DBAPIError | None:
         """Write rows; return why they cannot be, all of them.
@@ -168,19 +174,30 @@ class NotingSession(Session):
         trips: it is begun again with the next statement, and nothing in it is lost.
         """
         connection = self._connected()
+        driver: Any = connection.connection.dbapi_connection
         has_begun = self._has_begun
         try:
-            with connection.begin_nested() if has_begun else nullcontext():
+            with driver.transaction() if has_begun else nullcontext():
                 copy_rows(connection, rows)
                 if self._only_rows:
                     check_deferred(connection, rows)
         except (DataError, IntegrityError) as error:
             if not has_begun:
-                self._driver.rollback()
+                driver.rollback()
             return error
         return None
 
     def _write_one(self, entry_id: str, rows: list[Row], failed: dict[str, Exception]) -> None:
+        error = self._write_all(rows)
+        if isinstance(error, DataError):  # COPY may read strictly what INSERT would take
+            error = self._flush_one(rows)
+        if error is None:
+            return
+        if entry_id in self._impure:
+            raise error
+        failed[entry_id] = _without_traceback(error)
+
+    def _flush_one(self, rows: list[Row]) -> DBAPIError | None:
         savepoint = super().begin_nested()
         instances = [row.instance for row in rows]
         try:
@@ -191,13 +208,11 @@ class NotingSession(Session):
                 check_deferred(self._connected(), rows)
             savepoint.commit()
         except (DataError, IntegrityError) as error:
-            if entry_id in self._impure:
-                raise
             savepoint.rollback()
-            failed[entry_id] = error
-            return
+            return error
         for instance in instances:
             self.expunge(instance)
+        return None
 
     def _plan_for(self, model: type) -> Plan | None:
         try:
@@ -228,12 +243,24 @@ class NotingSession(Session):
     @property
     def _has_begun(self) -> bool:
         """Whether PostgreSQL has begun the transaction, which it does with the first statement that it is sent."""
-        return self._driver.info.transaction_status is not TransactionStatus.IDLE
-
-    @property
-    def _driver(self) -> Any:
-        return self._connected().connection.dbapi_connection
+        driver: Any = self._connected().connection.dbapi_connection
+        status: TransactionStatus = driver.info.transaction_status
+        return status is not TransactionStatus.IDLE
 
     def _connected(self) -> Connection:
         """Return the transaction's connection, for what is no doing of the record at hand."""
         return super().connection()
+
+
+def _first_entries(rows: list[Row], count: int) -> list[Row]:
+    """Return the first `count` rows, and those that the last one's entry has after it."""
+    while count < len(rows) and rows[count].entry_id == rows[count - 1].entry_id:
+        count += 1
+    return rows[:count]
+
+
+def _without_traceback(error: DBAPIError) -> DBAPIError:
+    """Return an error without the places where it was raised: none of them is the handler's."""
+    if error.orig is not None:
+        error.orig.with_traceback(None)
+    return error.with_traceback(None)
