@@ -68,7 +68,11 @@ class Base(DeclarativeBase):
         """
         model = type(self)
         if len(self.__dict__) == 1 and attributes.keys() <= plain_attributes(model):
-            _set_all(self, attributes)
+            # At once what setting each of a new object's plain attributes does: value, history, modified.
+            state: Any = instance_state(self)
+            state.committed_state = dict.fromkeys(attributes, NO_VALUE)
+            state.modified = True
+            self.__dict__.update(attributes)
             return
         for name, value in attributes.items():
             if hasattr(model, name):
@@ -105,14 +109,6 @@ def plain_attributes(model: type) -> frozenset[str]:
 
 def _is_plain(impl: Any) -> bool:
     return type(impl) is _ScalarImpl and not impl.dispatch.set and not impl.dispatch._active_history
-
-
-def _set_all(instance: object, attributes: dict[str, Any]) -> None:
-    """Do at once what setting each of a new object's plain attributes does: value, history, modified."""
-    state: Any = instance_state(instance)
-    state.committed_state.update(dict.fromkeys(attributes, NO_VALUE))
-    state.modified = True
-    instance.__dict__.update(attributes)
 
 
 class View(Base):

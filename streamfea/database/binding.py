@@ -120,32 +120,37 @@ def _array(kind: sqltypes.ARRAY[Any]) -> Callable[[Any], bool]:
     return look
 
 
-def _timestamp(kind: sqltypes.DateTime) -> Callable[[Any], bool]:
+def _timestamp(kind: sqltypes.DateTime) -> Callable[[Any], bool] | None:
     if getattr(kind, "precision", None) is not None:
-        return lambda _: False
+        return _never
     # A zone is ignored by the input function of a type without one, and not by a cast to it.
-    return lambda value: kind.timezone or type(value) is str or value.tzinfo is None
+    return None if kind.timezone else _has_no_zone
 
 
 def _time(kind: sqltypes.Time) -> Callable[[Any], bool]:
-    if getattr(kind, "precision", None) is not None or kind.timezone:
-        return lambda _: False
-    return lambda value: type(value) is str or value.tzinfo is None
+    return _never if getattr(kind, "precision", None) is not None or kind.timezone else _has_no_zone
 
 
-def _double(kind: sqltypes.Float[Any]) -> Callable[[Any], bool]:
+def _double(kind: sqltypes.Float[Any]) -> Callable[[Any], bool] | None:
     # A parameter is a double first, so anything narrower would be rounded twice.
-    double = kind.precision is None and not isinstance(kind, sqltypes.REAL)
-    return lambda _: double
+    return None if kind.precision is None and not isinstance(kind, sqltypes.REAL) else _never
 
 
-def _unlimited(kind: Any) -> Callable[[Any], bool]:
-    unlimited = getattr(kind, "precision", None) is None and getattr(kind, "fields", None) is None
-    return lambda _: unlimited
+def _unlimited(kind: Any) -> Callable[[Any], bool] | None:
+    limits = (getattr(kind, "precision", None), getattr(kind, "fields", None))
+    return None if limits == (None, None) else _never
 
 
-_Look = Callable[[Any], Callable[[Any], bool]]
-# Kinds of columns, most special first; the types that bound values may have; how to look at a value.
+def _has_no_zone(value: Any) -> bool:
+    return type(value) is str or value.tzinfo is None
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+_Look = Callable[[Any], Callable[[Any], bool] | None]
+# Kinds of columns, most special first; the types that bound values may have; how to look at a value, if need be.
 _TRUSTED: tuple[tuple[Any, set[type], _Look | None], ...] = (
     (sqltypes.ARRAY, {list}, _array),
     ((sqltypes.Enum, sqltypes.String), {str}, None),

@@ -80,7 +80,7 @@ class Plan:
         model: Any = mapper.class_  # mypy takes a class for not hashable
         self._allowed = plain_attributes(model) | {"_sa_instance_state"}
         self._fields = fields_of(mapper, table, dialect)
-        self._columns = tuple(field.name for field in self._fields)
+        self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @property
     def is_observed(self) -> bool:
@@ -113,8 +113,14 @@ class Plan:
             elif field.required:
                 lacks = True
             values.append(value)
-        columns = tuple(name for name in self._columns if name not in left_out) if left_out else self._columns
-        return Row(entry_id, self, instance, columns, values, lacks)
+        return Row(entry_id, self, instance, self._columns_without(tuple(left_out)), values, lacks)
+
+    def _columns_without(self, left_out: tuple[str, ...]) -> tuple[str, ...]:
+        columns = self._columns.get(left_out)
+        if columns is None:
+            columns = tuple(field.name for field in self._fields if field.name not in left_out)
+            self._columns[left_out] = columns
+        return columns
 
 
 def is_held(instances: Sequence[object], index: int) -> bool:

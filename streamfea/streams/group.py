@@ -27,6 +27,9 @@ _LOOK_AT = 10
 # Redis' Lua passes some 8,000 arguments to a command at most (LUAI_MAXCSTACK).
 _MOST_FIELDS_OF_A_SCRIPT = 3_500
 
+# The length of a reply's list of names and values.
+_ONE_FIELD = 2
+
 
 class Claimed(NamedTuple):
     """An entry taken over from another consumer or from an earlier try, not counted as delivered yet.
@@ -51,6 +54,7 @@ class Group:
         self.queue = queue
         self.consumer = consumer
         self._client: Any = client  # redis-py leaves the types of replies open
+        client.set_response_callback("XREADGROUP", _delivered)
         self._scripts = Scripts(client)
         self._stream = queue.stream
         self._dead = dead_letters_key(queue.stream, queue.group)
@@ -89,11 +93,7 @@ class Group:
             self._create_again()
             return []
         queue, stream = self.queue.name, self._stream
-        return [
-            Entry(queue, stream, entry_id.decode(), fields or {})
-            for _, entries in reply or ()
-            for entry_id, fields in entries
-        ]
+        return [Entry(queue, stream, entry_id, fields) for entry_id, fields in reply]
 
     def acknowledge(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge entries that were delivered for the first time."""
@@ -148,8 +148,7 @@ class Group:
         if reply is None or len(reply) == 1:
             return None
         deliveries, flat = reply
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Entry(self.queue.name, self._stream, claimed.id, fields, deliveries)
+        return Entry(self.queue.name, self._stream, claimed.id, _fields(flat), deliveries)
 
     def postpone(self, failed: Sequence[tuple[str, LastError]], now_ms: int) -> list[bool]:
         """Keep the last errors of entries and have them claimed when those are due; return which were still ours."""
@@ -302,6 +301,22 @@ class Group:
     def _create_again(self) -> None:
         if self.create():
             log.warning("the group was gone and is created again", stream=self._stream, group=self.queue.group)
+
+
+def _delivered(reply: Sequence[Any] | None, **_options: Any) -> list[tuple[str, dict[bytes, bytes]]]:
+    """Return the ids and fields in a reply to XREADGROUP on one stream; entries that are deleted have no fields.
+
+    In place of redis-py's own reading of it, which takes twice as long for entries of one field.
+    """
+    return [
+        (entry_id.decode(), {flat[0]: flat[1]} if flat and len(flat) == _ONE_FIELD else _fields(flat or ()))
+        for _, entries in reply or ()
+        for entry_id, flat in entries
+    ]
+
+
+def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _claimed(reply: Sequence[Any]) -> Claimed:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import TypeVar
 
 import structlog
@@ -85,7 +86,7 @@ class Worker:
         self._presence = presence
         self._lease = Lease(group, presence, watch or Watch())
         self._ledger = ledger_of(queue)
-        self._holding: dict[str, Claimed] = {}
+        self._holding: dict[str, Claimed | Entry] = {}
         self._pace = Pace(queue.commit_interval, queue.batch_size, queue.batch_bytes)
         self._look_for_due_at = 0.0
         self._done = 0
@@ -227,7 +228,7 @@ class Worker:
     def _work_on_what_is_new(self) -> bool:
         outages = self._redis.outages
         entries = self._redis.call(self._read)
-        self._hold([Claimed(entry.id, entry.deliveries - 1, None) for entry in entries])
+        self._hold(entries)
         if self._redis.outages != outages:
             self._give_back_unseen()
         if entries:
@@ -256,7 +257,7 @@ class Worker:
         for outcomes in self._batch.run(entries, alone=alone):
             self._settle(outcomes, retried=alone)
         if entries and not alone:
-            size = sum(sum(map(len, entry.fields.values())) for entry in entries)
+            size = sum(map(len, chain.from_iterable(entry.fields.values() for entry in entries)))
             self._pace.observe(len(entries), time.monotonic() - started, size)
 
     def _finish(self) -> None:
@@ -267,7 +268,7 @@ class Worker:
     def _settle(self, outcomes: list[Outcome], *, retried: bool) -> None:
         self._release([outcome.entry.id for outcome in outcomes])
         self._redis.call(lambda: self._settlement.settle(outcomes, retried=retried))
-        self._done += sum(outcome.verdict is Verdict.DONE for outcome in outcomes)
+        self._done += [outcome.verdict for outcome in outcomes].count(Verdict.DONE)
 
     def _without_missing_records(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries that hold a record; the others are settled."""
@@ -289,10 +290,11 @@ class Worker:
         else:  # deleted from the stream since it was delivered
             self._group.acknowledge_retried([entry.id])
 
-    def _hold(self, entries: Sequence[Claimed]) -> None:
+    def _hold(self, entries: Sequence[Claimed | Entry]) -> None:
         """Note what is ours from now on, and as what it is to be given back."""
-        self._holding.update((one.id, one) for one in entries)
-        self._lease.hold([one.id for one in entries])
+        ids = [one.id for one in entries]
+        self._holding.update(zip(ids, entries, strict=True))
+        self._lease.hold(ids)
 
     def _release(self, entry_ids: Sequence[str]) -> None:
         """Note what is settled; first of all, so that it is not renewed afterwards."""
@@ -303,15 +305,14 @@ class Worker:
     def _give_back_unseen(self) -> None:
         """Hand over what the server delivered in a reply that a lost connection swallowed: nobody has started it."""
         unseen = self._redis.call(lambda: self._group.unseen(self._holding, 10 * self._queue.batch_size))
-        never_started = [Claimed(one.id, max(0, one.deliveries - 1), None) for one in unseen]
-        if never_started:
-            self._redis.call(lambda: self._group.hand_over(never_started))
+        if unseen:
+            self._redis.call(lambda: self._group.hand_over(map(_delivered_in_vain, unseen)))
 
     def _leave(self) -> None:
         """Hand over what was not started, at once and as if it had never been delivered here."""
         try:
             if self._holding:
-                self._once(lambda: self._group.hand_over(self._holding.values()))
+                self._once(lambda: self._group.hand_over(map(_never_started, self._holding.values())))
                 log.info("handed over to the other consumers", entries=len(self._holding))
             self._once(self._group.leave)
             self._once(self._presence.end)
@@ -321,6 +322,15 @@ class Worker:
     def _once(self, function: Callable[[], T]) -> T:
         self._stop.set()
         return self._redis.call(function)
+
+
+def _never_started(held: Claimed | Entry) -> Claimed:
+    """Return what is held as it was before this worker had it: a new entry counts as delivered, a claimed one not."""
+    return held if isinstance(held, Claimed) else Claimed(held.id, held.deliveries - 1, None)
+
+
+def _delivered_in_vain(unseen: Claimed) -> Claimed:
+    return unseen._replace(deliveries=max(0, unseen.deliveries - 1))
 
 
 def _same_name(consumer: str) -> Predecessor:
