@@ -1,7 +1,7 @@
 """The loop of one consumer: claim what is due, read what is new, run it, settle it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -147,6 +147,8 @@ class Worker:
                 lambda after=after: self._group.take_over(dead.consumer, _CLAIM_AT_MOST, after)  # type: ignore[misc]  # bound at once
             )
             self._hold(claimed)
+            if claimed:  # it may be stopped, not dead
+                self._end_transactions({dead.consumer})
             self._run_alone(claimed, dead)
             if after is None:
                 break
@@ -161,18 +163,17 @@ class Worker:
             every = min(_LOOK_FOR_DUE_EVERY, self._queue.backoff, self._queue.claim_idle)
             self._look_for_due_at = time.monotonic() + every.total_seconds()
         self._hold(claimed)
-        self._end_transactions_of_owners(claimed)
+        owners = {one.owner for one in claimed if one.last_error is None or one.last_error.alone}
+        self._end_transactions(owners - {self._group.consumer})
         self._run_alone(claimed, None)
         return bool(claimed) or not self._group.claim_finished
 
-    def _end_transactions_of_owners(self, claimed: Sequence[Claimed]) -> None:
-        """Leave nothing in the way that those who worked on these entries have begun: they are taken for dead."""
-        owners = {one.owner for one in claimed if one.last_error is None or one.last_error.alone}
-        owners.discard(self._group.consumer)
-        if owners:
-            ended = self._postgresql.call(lambda: end_transactions(self._sessions, self._queue, owners))
-            if ended:
-                log.warning("ended the transactions of consumers that have stopped", consumers=sorted(owners))
+    def _end_transactions(self, consumers: Collection[str]) -> None:
+        """Leave nothing in the way that consumers have begun whose entries are ours now: they are taken for dead."""
+        if not consumers:
+            return
+        if self._postgresql.call(lambda: end_transactions(self._sessions, self._queue, consumers)):
+            log.warning("ended the transactions of consumers that have stopped", consumers=sorted(consumers))
 
     def _ours(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return those of these entries that nobody has taken over while PostgreSQL was away; forget the others."""

@@ -1,6 +1,7 @@
 """Records that go well, and records that do not, through the installed command."""
 
 import json
+import re
 import signal
 from collections.abc import Callable, Mapping
 
@@ -39,6 +40,14 @@ def test_every_record_becomes_a_row_and_is_acknowledged(project: Project, client
 
 
 @pytest.mark.core
+def test_the_log_of_an_undisturbed_run_tells_when_it_began_and_ended(project: Project, client: Redis) -> None:
+    add(client, project, {"n": 1})
+    with project.consuming("--until-empty") as consumer:
+        assert consumer.process.wait(30) == 0
+    assert re.findall(r"\[info *\] (\S+)", consumer.log()) == ["consuming", "stopped"]
+    assert len(consumer.log().splitlines()) == 2
+
+
 def test_a_failing_record_is_tried_and_then_buried_with_its_provenance(
     project: Project, client: Redis, rows: Rows
 ) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Callable
 
+import psutil
 import pytest
 from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
@@ -55,6 +56,29 @@ def test_what_a_stopped_worker_holds_moves_on_and_what_it_does_later_is_not_doub
         assert stopped.terminate() == 0
     if guarantee == "exactly-once":
         assert sorted(rows()) == list(range(6))
+
+
+def test_a_namesake_takes_over_what_a_stopped_process_holds(
+    project: Project, client: Redis, rows: Rows, database_url: str
+) -> None:
+    project.configure(guarantee="exactly-once")
+    project.run("initdb")
+    slow = {"n": 0, "do": "slow in a transaction", "seconds": 2}
+    add(client, project, slow, *({"n": number} for number in range(1, 5)))
+    with project.consuming("--name", "web") as stopped:
+        wait_until(lambda: times_delivered(client, project) == 1, "the batch is read")
+        wait_until(lambda: is_in_transaction(database_url), "it has begun a transaction, and sleeps in it")
+        frozen = [*stopped.workers(), psutil.Process(stopped.process.pid)]
+        for process in frozen:
+            process.send_signal(signal.SIGSTOP)
+        with project.consuming("--name", "web") as successor:
+            wait_until(lambda: sorted(rows()) == list(range(5)), "the successor did what the stopped one held")
+            wait_until(lambda: nothing_is_left(client, project), "all is acknowledged")
+            for process in frozen:
+                process.send_signal(signal.SIGCONT)
+            wait_until(lambda: "another process consumes under this name" in stopped.log(), "the stopped one notices")
+            assert successor.terminate() == 0
+    assert sorted(rows()) == list(range(5))
 
 
 def is_in_transaction(database_url: str) -> bool:

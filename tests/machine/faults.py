@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 
 from streamfea.settings import ConsumerSettings
+from streamfea.streams.keys import presence_key
 from tests.machine.consumers import Fleet
 from tests.machine.history import History, now_ms
 from tests.machine.producers import STREAM
@@ -20,6 +21,12 @@ _GROUP = ConsumerSettings.model_fields["group"].default
 _LONGEST_AWAY_SECONDS = 3.0
 _CUT_WITHIN_SECONDS = 5.0
 _LONGEST_MESSAGE_BYTES = 300
+_HOUR_MS = 3_600_000
+_AGE_ALL_PENDING = """
+for _, one in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 10000)) do
+  redis.call('XCLAIM', KEYS[1], ARGV[1], one[2], 0, one[1], 'IDLE', ARGV[2], 'JUSTID')
+end
+"""
 
 
 class Faults:
@@ -81,6 +88,7 @@ class Faults:
             "redis: CLIENT KILL": self._kill_clients,
             "redis: scripts forgotten": self._flush_scripts,
             "redis: group destroyed": self._destroy_group,
+            "redis: clock steps forward": self._step_clock,
         }
 
     def _on_postgresql(self) -> dict[str, Callable[[], object]]:
@@ -140,6 +148,16 @@ class Faults:
             except RedisError:
                 return
             self._history.restarted.append(now_ms())
+
+    def _step_clock(self) -> None:
+        """Leave all that is pending idle, and all presences expired, as an hour skipped by the server's clock does."""
+        with self._servers.redis() as client:
+            try:
+                client.eval(_AGE_ALL_PENDING, 1, STREAM, _GROUP, _HOUR_MS)
+            except ResponseError:  # the group is gone
+                return
+            for key in client.scan_iter(presence_key(STREAM, _GROUP, "*")):
+                client.delete(key)
 
     def _terminate_backends(self) -> None:
         with self._servers.engine.connect() as connection:
