@@ -48,6 +48,28 @@ def test_the_log_of_an_undisturbed_run_tells_when_it_began_and_ended(project: Pr
     assert len(consumer.log().splitlines()) == 2
 
 
+# Told for every file that Python code opens to write, in the supervisor and in what it forks.
+_TELL_WRITES = """
+import os, sys
+sys.dont_write_bytecode = True
+def tell(event, arguments):
+    if event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+        os.write(2, f"opened to write: {arguments[0]}\\n".encode())
+sys.addaudithook(tell)
+"""
+
+
+def test_nothing_is_written_to_files(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(max_deliveries=1)
+    add(client, project, {"n": 1}, {"n": 2, "do": "fail"}, {"n": 3, "do": "exit"}, {"n": 4})
+    with project.consuming("--until-empty", prelude=_TELL_WRITES) as consumer:
+        assert consumer.process.wait(60) == 0
+    assert sorted(rows()) == [1, 4]
+    # What the supervisor and a worker share is memory, but has a name for a moment.
+    [shared] = re.findall(r"opened to write: (.*)", consumer.log())
+    assert shared.startswith("/dev/shm/")
+
+
 def test_a_failing_record_is_tried_and_then_buried_with_its_provenance(
     project: Project, client: Redis, rows: Rows
 ) -> None:
