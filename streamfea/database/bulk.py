@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Dialect, Table, text
+from sqlalchemy import Column, Connection, Dialect, Table, text
 from sqlalchemy.exc import DBAPIError, NoInspectionAvailable
 from sqlalchemy.orm import Mapper, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
@@ -75,10 +75,14 @@ class Plan:
     def __init__(self, mapper: Mapper[Any], table: Table, dialect: Dialect, deferred: Sequence[str]) -> None:
         self.table = table
         self.deferred = deferred
-        self.name = dialect.identifier_preparer.format_table(table)
+        self.name = _as_sent(dialect.identifier_preparer.format_table(table))
         self._mapper = mapper
         model: Any = mapper.class_  # mypy takes a class for not hashable
-        self._allowed = plain_attributes(model) | {"_sa_instance_state"}
+        self.model_name = f"{model.__module__}.{model.__name__}"
+        computed = {
+            one.key for one in mapper.column_attrs if isinstance(one.columns[0], Column) and one.columns[0].computed
+        }
+        self._allowed = (plain_attributes(model) - computed) | {"_sa_instance_state"}
         self._fields = fields_of(mapper, table, dialect)
         self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
 
@@ -134,13 +138,13 @@ def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
 
     Raises the SQLAlchemy exceptions that a flush would raise.
     """
-    tables = frozenset(row.plan.table for row in rows)
-    if len(tables) > 1:
-        order = _order(tables)
+    plans = {row.plan for row in rows}
+    if len(plans) > 1:
+        order = _order(tuple(plan.table for plan in sorted(plans, key=lambda plan: plan.model_name)))
         rows = sorted(rows, key=lambda row: order[row.plan.table])
     driver: Any = connection.connection.dbapi_connection
     for (name, columns), group in groupby(rows, key=lambda row: (row.plan.name, row.columns)):
-        statement = f"COPY {name} ({', '.join(columns)}) FROM STDIN"
+        statement = f"COPY {name} ({', '.join(map(_as_sent, columns))}) FROM STDIN"
         try:
             with driver.cursor() as cursor, cursor.copy(statement) as copy:
                 for row in group:
@@ -153,6 +157,7 @@ def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
     """Check now what COMMIT would check of rows that are written; raises `IntegrityError` as that would."""
     names = ", ".join(sorted({name for plan in {row.plan for row in rows} for name in plan.deferred}))
     if names:
+        names = names.replace("%", "%%")
         connection.exec_driver_sql(f"SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED")
 
 
@@ -175,7 +180,7 @@ def _plan(model: type, connection: Connection) -> Plan | None:
     table = mapper.local_table
     if not isinstance(table, Table) or not _is_simple(mapper):
         return None
-    name = connection.dialect.identifier_preparer.format_table(table)
+    name = _as_sent(connection.dialect.identifier_preparer.format_table(table))
     about = connection.execute(_ABOUT_TABLE, {"name": name}).one_or_none()
     if about is None or not about.is_ordinary:
         return None
@@ -192,5 +197,11 @@ def _is_simple(mapper: Mapper[Any]) -> bool:
 
 
 @cache
-def _order(tables: Any) -> dict[Table, int]:
-    return {table: number for number, table in enumerate(sort_tables(tables))}
+def _order(tables: tuple[Table, ...]) -> dict[Table, int]:
+    """Return the tables' places: referenced ones first, others as they come, which is by model, as in a flush."""
+    return {table: number for number, table in enumerate(sort_tables(dict.fromkeys(tables)))}
+
+
+def _as_sent(identifier: str) -> str:
+    """Return an identifier that SQLAlchemy has quoted for statements with parameters, in which it doubles `%`."""
+    return identifier.replace("%%", "%")

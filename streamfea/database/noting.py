@@ -84,6 +84,10 @@ class NotingSession(Session):
         """
         noted = self._noted
         rows: list[Row] = []
+        if self._deleted or self.identity_map.check_modified():  # a flush has its own order for these and new rows
+            ordinary = list(noted)
+            self._take_up()
+            return ordinary
         for index in range(len(noted)):
             row = None if is_held(noted, index) else self._row(entry_id, noted[index])
             if row is None:
@@ -189,7 +193,8 @@ class NotingSession(Session):
 
     def _write_one(self, entry_id: str, rows: list[Row], failed: dict[str, Exception]) -> None:
         error = self._write_all(rows)
-        if isinstance(error, DataError):  # COPY may read strictly what INSERT would take
+        if isinstance(error, DataError) or (error is not None and len(rows) > 1):
+            # COPY may read strictly what INSERT would take, and looks at several rows in another order than a flush.
             error = self._flush_one(rows)
         if error is None:
             return

@@ -235,7 +235,7 @@ class Runner:
         _raise_if_not_its_fault(session, error)
         tried = part.entries
         if len(tried) == 1:
-            return Attempt([outcome_of(tried[0], error)], [Part(rest)])
+            return Attempt(remaining=[Part(tried, Mode.ALONE), Part(rest)])
         suspected = suspects(error, session.unwritten)
         if suspected - part.suspects:
             return Attempt(remaining=[replace(part, suspects=part.suspects | suspected), Part(rest)])

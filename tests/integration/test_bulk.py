@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
     ARRAY,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Computed,
     Connection,
     Date,
     DateTime,
@@ -53,6 +54,7 @@ from sqlalchemy.orm import (
     Mapped,
     Session,
     column_property,
+    foreign,
     mapped_column,
     object_session,
     relationship,
@@ -188,6 +190,8 @@ few = st.lists(st.sampled_from(sorted(VALUES)), max_size=3, unique=True).flatmap
 def engine(database_url: str) -> Iterator[Engine]:
     engine = create_engine(database_url)
     Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE cage ADD FOREIGN KEY (zoo_code) REFERENCES zoo (code) ON DELETE CASCADE"))
     yield engine
     engine.dispose()
 
@@ -314,6 +318,29 @@ class Elsewhere(Base):
     name: Mapped[str]
 
 
+class Zoo(Base):
+    __tablename__ = "zoo"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[int] = mapped_column(unique=True)
+
+
+class Cage(Base):
+    """Refers to a zoo in the database only, or SQLAlchemy could tell the order of the tables from it."""
+
+    __tablename__ = "cage"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    zoo_code: Mapped[int]
+    zoo: Mapped[Zoo] = relationship(primaryjoin=lambda: foreign(Cage.zoo_code) == Zoo.code)
+
+
+class Percent(Base):
+    __tablename__ = "percent"
+    __table_args__ = (UniqueConstraint("humidity %", name="one % only", deferrable=True, initially="DEFERRED"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    humidity: Mapped[int] = mapped_column("humidity %")
+    doubled: Mapped[int | None] = mapped_column(Computed('"humidity %" * 2'))
+
+
 class Ruled(Base):
     __tablename__ = "ruled"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -378,6 +405,23 @@ def _failing(session: Session) -> None:
     raise ValueError("as planned")
 
 
+def _related_by_the_database(session: Session) -> None:
+    session.add(Zoo(code=5))
+    session.add(Cage(zoo_code=5))
+
+
+def _renamed_and_replaced(session: Session) -> None:
+    zoo = session.scalars(select(Zoo).where(Zoo.code == 5)).one_or_none()
+    if zoo is not None:
+        zoo.code = 100 + session.scalars(select(func.count()).select_from(Zoo)).one()
+    session.add(Zoo(code=5))
+
+
+def _wrong_twice(session: Session) -> None:
+    session.add(Zoo(code=5))
+    session.add(Zoo(code=None))
+
+
 def _by_name(session: Session) -> None:
     session.add(Validated(name="abc"))
     session.add(Validated(title="def", unknown=1))
@@ -385,6 +429,7 @@ def _by_name(session: Session) -> None:
 
 OPERATIONS: list[Callable[[Session], None]] = [
     _held, _related, _attached_late, _changed_after, _seen, _queried, _expunged, _twice, _failing, _by_name,
+    _related_by_the_database, _renamed_and_replaced, _wrong_twice,
     lambda session: session.add(Parent()),
     lambda session: session.add(Parent(name="plain")),
     lambda session: session.add(Child(parent_id=-1)),
@@ -393,6 +438,8 @@ OPERATIONS: list[Callable[[Session], None]] = [
     lambda session: session.add(Listened(note="it")),
     lambda session: session.add(Elsewhere(name="there")),
     lambda session: session.add(Late(number=1)),
+    lambda session: session.add(Percent(humidity=1)),
+    lambda session: session.add(Percent(humidity=2, doubled=5)),
 ]  # fmt: skip
 
 
@@ -402,6 +449,9 @@ OPERATIONS: list[Callable[[Session], None]] = [
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(operations=st.lists(st.lists(st.sampled_from(OPERATIONS), min_size=1, max_size=3), max_size=7))
+@example(operations=[[_related_by_the_database]])
+@example(operations=[[_related_by_the_database], [_renamed_and_replaced], [_renamed_and_replaced], [_wrong_twice]])
+@example(operations=[[operation] for operation in OPERATIONS[-2:] * 2])
 @pytest.mark.timeout(600)
 def test_what_handlers_do_with_objects_comes_to_the_same(
     engine: Engine, sessions: "sessionmaker[DbSession]", operations: list[list[Callable[[Session], None]]]
