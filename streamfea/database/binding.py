@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["LEFT_OUT", "ORDINARY", "Field", "fields_of"]
+__all__ = ["LEFT_OUT", "ORDINARY", "Field", "as_sent", "fields_of"]
 
 LEFT_OUT: Final = object()
 """The column is not written: the server gives it a value."""
@@ -50,10 +50,15 @@ def fields_of(mapper: Mapper[Any], table: Table, dialect: Dialect) -> list[Field
     quote = dialect.identifier_preparer.quote
     mapped = {attribute.columns[0]: attribute.key for attribute in mapper.column_attrs}
     return [
-        _field(mapped[column], quote(column.name), column, table, dialect)
+        _field(mapped[column], as_sent(quote(column.name)), column, table, dialect)
         for column in table.columns
         if column in mapped and column.computed is None
     ]
+
+
+def as_sent(quoted: str) -> str:
+    """Return an identifier for COPY that SQLAlchemy has quoted for statements with parameters, with `%` doubled."""
+    return quoted.replace("%%", "%")
 
 
 def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dialect) -> Field:

@@ -14,13 +14,13 @@ from itertools import groupby
 from typing import Any
 
 import psycopg
-from sqlalchemy import Column, Connection, Dialect, Table, text
+from sqlalchemy import Connection, Dialect, Table, text
 from sqlalchemy.exc import DBAPIError, NoInspectionAvailable
 from sqlalchemy.orm import Mapper, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
 from sqlalchemy.schema import sort_tables
 
-from streamfea.database.binding import LEFT_OUT, ORDINARY, fields_of
+from streamfea.database.binding import LEFT_OUT, ORDINARY, as_sent, fields_of
 from streamfea.model import plain_attributes
 
 __all__ = ["Plan", "Plans", "Row", "check_deferred", "copy_rows", "is_held"]
@@ -72,18 +72,15 @@ class Plans:
 class Plan:
     """How new objects of one mapped class are written; `deferred` are the constraints that COMMIT would check."""
 
-    def __init__(self, mapper: Mapper[Any], table: Table, dialect: Dialect, deferred: Sequence[str]) -> None:
+    def __init__(self, mapper: Mapper[Any], table: Table, name: str, dialect: Dialect, deferred: Sequence[str]) -> None:
         self.table = table
+        self.name = name
         self.deferred = deferred
-        self.name = _as_sent(dialect.identifier_preparer.format_table(table))
         self._mapper = mapper
         model: Any = mapper.class_  # mypy takes a class for not hashable
         self.model_name = f"{model.__module__}.{model.__name__}"
-        computed = {
-            one.key for one in mapper.column_attrs if isinstance(one.columns[0], Column) and one.columns[0].computed
-        }
-        self._allowed = (plain_attributes(model) - computed) | {"_sa_instance_state"}
         self._fields = fields_of(mapper, table, dialect)
+        self._allowed = (plain_attributes(model) & {field.key for field in self._fields}) | {"_sa_instance_state"}
         self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @property
@@ -144,7 +141,7 @@ def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
         rows = sorted(rows, key=lambda row: order[row.plan.table])
     driver: Any = connection.connection.dbapi_connection
     for (name, columns), group in groupby(rows, key=lambda row: (row.plan.name, row.columns)):
-        statement = f"COPY {name} ({', '.join(map(_as_sent, columns))}) FROM STDIN"
+        statement = f"COPY {name} ({', '.join(columns)}) FROM STDIN"
         try:
             with driver.cursor() as cursor, cursor.copy(statement) as copy:
                 for row in group:
@@ -180,11 +177,11 @@ def _plan(model: type, connection: Connection) -> Plan | None:
     table = mapper.local_table
     if not isinstance(table, Table) or not _is_simple(mapper):
         return None
-    name = _as_sent(connection.dialect.identifier_preparer.format_table(table))
+    name = as_sent(connection.dialect.identifier_preparer.format_table(table))
     about = connection.execute(_ABOUT_TABLE, {"name": name}).one_or_none()
     if about is None or not about.is_ordinary:
         return None
-    return Plan(mapper, table, connection.dialect, about.deferred)
+    return Plan(mapper, table, name, connection.dialect, about.deferred)
 
 
 def _is_simple(mapper: Mapper[Any]) -> bool:
@@ -200,8 +197,3 @@ def _is_simple(mapper: Mapper[Any]) -> bool:
 def _order(tables: tuple[Table, ...]) -> dict[Table, int]:
     """Return the tables' places: referenced ones first, others as they come, which is by model, as in a flush."""
     return {table: number for number, table in enumerate(sort_tables(dict.fromkeys(tables)))}
-
-
-def _as_sent(identifier: str) -> str:
-    """Return an identifier that SQLAlchemy has quoted for statements with parameters, in which it doubles `%`."""
-    return identifier.replace("%%", "%")

@@ -84,12 +84,10 @@ class NotingSession(Session):
         """
         noted = self._noted
         rows: list[Row] = []
-        if self._deleted or self.identity_map.check_modified():  # a flush has its own order for these and new rows
-            ordinary = list(noted)
-            self._take_up()
-            return ordinary
+        # A flush has its own order for new rows beside changes and deletions.
+        mixed = bool(self._deleted) or self.identity_map.check_modified()
         for index in range(len(noted)):
-            row = None if is_held(noted, index) else self._row(entry_id, noted[index])
+            row = None if mixed or is_held(noted, index) else self._row(entry_id, noted[index])
             if row is None:
                 ordinary = list(noted)
                 self._take_up()
@@ -178,16 +176,15 @@ class NotingSession(Session):
         trips: it is begun again with the next statement, and nothing in it is lost.
         """
         connection = self._connected()
-        driver: Any = connection.connection.dbapi_connection
         has_begun = self._has_begun
         try:
-            with driver.transaction() if has_begun else nullcontext():
+            with self._driver.transaction() if has_begun else nullcontext():
                 copy_rows(connection, rows)
                 if self._only_rows:
                     check_deferred(connection, rows)
         except (DataError, IntegrityError) as error:
             if not has_begun:
-                driver.rollback()
+                self._driver.rollback()
             return error
         return None
 
@@ -248,9 +245,12 @@ class NotingSession(Session):
     @property
     def _has_begun(self) -> bool:
         """Whether PostgreSQL has begun the transaction, which it does with the first statement that it is sent."""
-        driver: Any = self._connected().connection.dbapi_connection
-        status: TransactionStatus = driver.info.transaction_status
+        status: TransactionStatus = self._driver.info.transaction_status
         return status is not TransactionStatus.IDLE
+
+    @property
+    def _driver(self) -> Any:
+        return self._connected().connection.dbapi_connection
 
     def _connected(self) -> Connection:
         """Return the transaction's connection, for what is no doing of the record at hand."""

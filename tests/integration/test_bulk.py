@@ -134,6 +134,7 @@ class Wide(Base):
     colour = mapped_column(Enum(Colour))
     numbers = mapped_column(ARRAY(Integer))
     texts = mapped_column(ARRAY(String))
+    doubles = mapped_column(ARRAY(Double))
     address = mapped_column(INET)
     must = mapped_column(String, nullable=False, default="given")
     counted = mapped_column(Integer, default=itertools.count().__next__)
@@ -172,6 +173,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "key": st.uuids(), "raw": st.binary(max_size=8), "colour": st.sampled_from([*Colour, "RED", "BLUE"]),
     "numbers": st.lists(st.one_of(st.integers(-5, 5), st.none()), max_size=3) | st.just([[1, 2], [3, 4]]),
     "texts": st.lists(TEXTS | st.none(), max_size=3),
+    "doubles": st.lists(st.floats() | st.none(), max_size=3) | st.lists(st.integers(-(2**70), 2**70), max_size=3),
     "address": st.sampled_from(["10.0.0.1", "nowhere"]),
     "must": TEXTS, "counted": INTEGERS, "by_server": TEXTS, "by_sql": TEXTS,
 }  # fmt: skip
@@ -226,7 +228,7 @@ def test_rows_and_errors_are_those_of_an_ordinary_flush(
         ("exact", Decimal("1.5")), ("at", "2026-01-31T12:34:56Z"), ("at", datetime(2026, 1, 31, tzinfo=UTC)),
         ("local", NAIVE), ("day", date(2026, 1, 31)), ("hour", time(1, 2)), ("lasts", timedelta(1)),
         ("anything", {"a": [1]}), ("indexed", None), ("key", UUID(int=1)), ("raw", b"\0\xff"), ("colour", Colour.RED),
-        ("numbers", [1, None]), ("texts", ["a", "b"]), ("must", "b"), ("by_server", None),
+        ("numbers", [1, None]), ("texts", ["a", "b"]), ("doubles", [0.1, None]), ("must", "b"), ("by_server", None),
     ],
 )  # fmt: skip
 def test_usual_values_take_the_fast_way(engine: Engine, name: str, value: object) -> None:

@@ -39,7 +39,6 @@ def test_every_record_becomes_a_row_and_is_acknowledged(project: Project, client
     assert client.xinfo_consumers(project.stream, "streamfea") == []
 
 
-@pytest.mark.core
 def test_the_log_of_an_undisturbed_run_tells_when_it_began_and_ended(project: Project, client: Redis) -> None:
     add(client, project, {"n": 1})
     with project.consuming("--until-empty") as consumer:
@@ -70,6 +69,7 @@ def test_nothing_is_written_to_files(project: Project, client: Redis, rows: Rows
     assert shared.startswith("/dev/shm/")
 
 
+@pytest.mark.core
 def test_a_failing_record_is_tried_and_then_buried_with_its_provenance(
     project: Project, client: Redis, rows: Rows
 ) -> None:
