@@ -177,7 +177,8 @@ def _start_postgresql(directory: Path) -> Path:
     if chosen:  # the package has no other way to be told
         _commands.POSTGRES_BIN_PATH = Path(_chosen(_POSTGRESQL_VARIABLE, chosen, Path(chosen) / "pg_ctl"))
     try:
-        server = get_server(data, cleanup_mode=None)
+        with _locked(_private_folder()):  # started by root, it adds a user to the system if there is none yet
+            server = get_server(data, cleanup_mode=None)
         server.ensure_postgres_running()  # get_server() returns what it knows, even if that was stopped meanwhile
     except (OSError, subprocess.SubprocessError, AssertionError) as error:
         raise EmbeddedServerError(f"PostgreSQL did not start in {directory}: see {data / 'log'} ({error})") from error
@@ -208,13 +209,16 @@ def _socket_path(directory: Path) -> Path:
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
     name = sha256(os.fsencode(directory)).hexdigest()[:16]
+    return _private_folder() / f"{name}.sock"
+
+
+def _private_folder() -> Path:
+    """Return a folder of this user's with a short path, the same for all processes."""
     private = Path(tempfile.gettempdir()) / f"streamfea-{os.getuid()}"
     private.mkdir(mode=0o700, exist_ok=True)
     if private.stat().st_uid != os.getuid():
-        raise EmbeddedServerError(
-            f"{private} belongs to someone else; use a directory with a shorter path than {directory}"
-        )
-    return private / f"{name}.sock"
+        raise EmbeddedServerError(f"{private} belongs to someone else: set TMPDIR to a folder of your own")
+    return private
 
 
 def _is_server(pid: int) -> bool:

@@ -340,7 +340,7 @@ class Percent(Base):
     __table_args__ = (UniqueConstraint("humidity %", name="one % only", deferrable=True, initially="DEFERRED"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     humidity: Mapped[int] = mapped_column("humidity %")
-    doubled: Mapped[int | None] = mapped_column(Computed('"humidity %" * 2'))
+    doubled: Mapped[int | None] = mapped_column(Computed('"humidity %" * 2', persisted=True))
 
 
 class Ruled(Base):

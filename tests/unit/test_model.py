@@ -1,0 +1,180 @@
+"""A new object of a model is the same, however it was made."""
+
+import copy
+import pickle
+from typing import Any, Self
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import ForeignKey, event, inspect
+from sqlalchemy.ext.mutable import MutableDict
+from sqlalchemy.orm import InstanceState, Mapped, mapped_column, relationship, validates
+from sqlalchemy.types import JSON
+
+from streamfea.model import Base
+
+
+class Model(Base):
+    __abstract__ = True
+    metadata = type(Base.metadata)()
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Plain(Model):
+    __tablename__ = "plain"
+    name: Mapped[str]
+    size: Mapped[int] = mapped_column("how big", default=1)
+
+
+class Owner(Model):
+    __tablename__ = "owner"
+    name: Mapped[str]
+    things: Mapped[list["Owned"]] = relationship(back_populates="owner")
+
+
+class Owned(Model):
+    __tablename__ = "owned"
+    name: Mapped[str]
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey(Owner.id))
+    owner: Mapped[Owner | None] = relationship(back_populates="things")
+    settings: Mapped[dict[str, int]] = mapped_column(MutableDict.as_mutable(JSON))
+
+
+class Animal(Model):
+    __tablename__ = "animal"
+    kind: Mapped[str]
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}
+
+
+class Loud(Model):
+    __tablename__ = "loud"
+    name: Mapped[str]
+
+    @validates("name")
+    def shout(self, _key: str, name: str) -> str:
+        return name.upper()
+
+
+class Constructed(Model):
+    __tablename__ = "constructed"
+    name: Mapped[str]
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{"name": "by its constructor", **attributes})
+
+
+class Assigned(Model):
+    __tablename__ = "assigned"
+    name: Mapped[str]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value.upper() if isinstance(value, str) else value)
+
+
+class Allocated(Model):
+    __tablename__ = "allocated"
+    name: Mapped[str]
+
+    def __new__(cls, **_attributes: Any) -> Self:
+        made = super().__new__(cls)
+        made.note = "allocated"
+        return made
+
+    note = ""
+
+
+class Heard(Model):
+    __tablename__ = "heard"
+    name: Mapped[str]
+
+
+Plain()  # has SQLAlchemy configure all of them, which is not to count as the time that an example took
+
+STRANGERS = {"unknown", "self", "cls", "model"}
+
+heard: list[dict[str, Any]] = []
+
+
+@event.listens_for(Heard, "init")
+def _hear(_new: Heard, _arguments: tuple[()], attributes: dict[str, Any]) -> None:
+    heard.append(dict(attributes))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "name", "size", *STRANGERS]), st.none() | st.integers() | st.text(), max_size=4
+    )
+)
+def test_it_is_as_if_each_attribute_had_been_set(attributes: dict[str, Any]) -> None:
+    expected = Plain()
+    for name in attributes.keys() - STRANGERS:
+        setattr(expected, name, attributes[name])
+
+    assert described(Plain(**attributes)) == described(expected)
+
+
+def test_it_can_be_changed_copied_and_pickled() -> None:
+    plain = Plain(name="a", size=2)
+    plain.name = "b"
+    del plain.size
+
+    assert described(pickle.loads(pickle.dumps(plain))) == described(plain)
+    assert copy.copy(plain).name == "b"
+    assert inspect(plain).attrs.name.history.added == ["b"]
+    assert "size" not in inspect(plain).dict
+
+
+def test_it_is_let_go_of_as_any_other() -> None:
+    state: InstanceState[Any] = inspect(Plain(name="a"))
+
+    assert state.obj() is None
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (lambda: Animal().kind, "animal"),
+        (lambda: Loud(name="a").name, "A"),
+        (lambda: Constructed(id=1).name, "by its constructor"),
+        (lambda: Assigned(name="a").name, "A"),
+        (lambda: Allocated(name="a").note, "allocated"),
+        (lambda: type(Owned(settings={"a": 1}).settings), MutableDict),
+        (lambda: len(owner_of(Owned(owner=Owner(name="a"))).things), 1),
+    ],
+)
+def test_what_a_model_does_with_new_objects_is_done(made: Any, expected: object) -> None:
+    assert made() == expected
+    assert made() == expected  # not the first any more, after which it is known how they are made
+
+
+def test_listeners_hear_of_new_objects() -> None:
+    Heard(name="a")
+    Heard(name="b")
+
+    assert heard == [{"name": "a"}, {"name": "b"}]
+
+
+def test_positional_arguments_are_refused() -> None:
+    with pytest.raises(TypeError):
+        Plain("a")  # type: ignore[call-arg]
+
+
+def test_what_is_not_mapped_is_an_ordinary_class() -> None:
+    assert isinstance(Model(), Model)
+
+
+def owner_of(owned: Owned) -> Owner:
+    assert owned.owner is not None
+    return owned.owner
+
+
+def described(instance: Plain) -> dict[str, Any]:
+    state: InstanceState[Any] = inspect(instance)
+    return {
+        "values": {name: value for name, value in state.dict.items() if name != "_sa_instance_state"},
+        "modified": state.modified,
+        "transient": state.transient,
+        "committed": state.committed_state,
+        "histories": {one.key: tuple(one.history) for one in state.attrs},
+    }
