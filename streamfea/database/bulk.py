@@ -21,6 +21,7 @@ from sqlalchemy.orm.exc import UnmappedClassError
 from sqlalchemy.schema import sort_tables
 
 from streamfea.database.binding import LEFT_OUT, ORDINARY, as_sent, fields_of
+from streamfea.database.driver import driver_of
 from streamfea.model import plain_attributes
 
 __all__ = ["Plan", "Plans", "Row", "check_deferred", "copy_rows", "is_held"]
@@ -139,7 +140,7 @@ def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
     if len(plans) > 1:
         order = _order(tuple(plan.table for plan in sorted(plans, key=lambda plan: plan.model_name)))
         rows = sorted(rows, key=lambda row: order[row.plan.table])
-    driver: Any = connection.connection.dbapi_connection
+    driver = driver_of(connection)
     for (name, columns), group in groupby(rows, key=lambda row: (row.plan.name, row.columns)):
         statement = f"COPY {name} ({', '.join(columns)}) FROM STDIN"
         try:
@@ -159,9 +160,8 @@ def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
 
 
 def _as_sqlalchemys(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
-    driver: Any = connection.connection.dbapi_connection
     dialect: Any = connection.dialect
-    lost = bool(dialect.is_disconnect(error, driver, None))
+    lost = bool(dialect.is_disconnect(error, driver_of(connection), None))
     if lost:
         connection.invalidate(error)
     return DBAPIError.instance(

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Table, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from streamfea.database.driver import driver_of, has_begun
 from streamfea.database.entryids import from_bigints, to_bigints
 from streamfea.database.source import digest_of
 from streamfea.settings import Queue
@@ -41,9 +43,13 @@ _horizons = Table(
 )
 LEDGER_TABLES = (_entries, _horizons)
 
-# What was in already comes back, which is nothing as a rule. In the entries' order, so that two workers with the same
-# entries wait for each other instead of deadlocking.
-_ENTER = text(
+# As a rule, none is in already. Half as dear as to ask which are.
+_ENTER_ALL = text(
+    "INSERT INTO streamfea_ledger "
+    "SELECT :source, ms, seq FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[])) AS given (ms, seq)"
+)
+# What was in already comes back.
+_ENTER_NEW = text(
     "WITH given AS (SELECT * FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[])) AS given (ms, seq)), "
     "entered AS (INSERT INTO streamfea_ledger SELECT :source, ms, seq FROM given ORDER BY ms, seq "
     "ON CONFLICT DO NOTHING RETURNING ms, seq) "
@@ -88,7 +94,16 @@ class Ledger:
 
         Waits for another transaction that is about to note the same entries.
         """
-        known = session.connection().execute(_ENTER, self._arguments(entry_ids))
+        connection = session.connection()
+        arguments = self._arguments(entry_ids)
+        if not has_begun(connection):
+            try:
+                connection.execute(_ENTER_ALL, arguments)
+            except IntegrityError:
+                driver_of(connection).rollback()
+            else:
+                return set()
+        known = connection.execute(_ENTER_NEW, arguments)
         return {from_bigints(ms, seq) for ms, seq in known}
 
     def withdraw(self, session: Session, entry_ids: Sequence[str]) -> None:
@@ -116,5 +131,11 @@ class Ledger:
         return int(connection.execute(text("DELETE FROM streamfea_ledger WHERE source = :source"), source).rowcount)
 
     def _arguments(self, entry_ids: Iterable[str]) -> dict[str, object]:
-        parts = [to_bigints(entry_id) for entry_id in entry_ids]
-        return {"source": self._source, "ms": [ms for ms, _ in parts], "seq": [seq for _, seq in parts]}
+        # In order, so that two workers with the same entries wait for each other instead of deadlocking. As text, which
+        # takes psycopg a tenth of the time of a list of numbers.
+        ids = sorted(map(to_bigints, entry_ids))
+        return {
+            "source": self._source,
+            "ms": f"{{{','.join([str(ms) for ms, _ in ids])}}}",
+            "seq": f"{{{','.join([str(seq) for _, seq in ids])}}}",
+        }

@@ -9,7 +9,6 @@ from collections.abc import Container, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
@@ -17,6 +16,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from streamfea.database.blame import culprit
 from streamfea.database.bulk import Plan, Plans, Row, check_deferred, copy_rows, is_held
+from streamfea.database.driver import driver_of, has_begun
 
 __all__ = ["NotingSession"]
 
@@ -134,7 +134,7 @@ class NotingSession(Session):
         """
         failed: dict[str, Exception] = {}
         # Then whatever a deferred constraint finds is a row's doing, and need not wait for COMMIT to fail.
-        self._only_rows = not self._has_begun
+        self._only_rows = not has_begun(self._connected())
         # Out of sight meanwhile: SQLAlchemy flushes before it sets a savepoint, and later objects have their turn.
         rows, self._rows = self._rows, []
         ordinary, self._ordinary = self._ordinary, {}
@@ -170,21 +170,18 @@ class NotingSession(Session):
             reach = 2 * (first + 1)
 
     def _write_all(self, rows: list[Row]) -> DBAPIError | None:
-        """Write rows; return why they cannot be, all of them.
-
-        Where PostgreSQL has not been sent anything yet, its transaction serves as the savepoint, and spares two round
-        trips: it is begun again with the next statement, and nothing in it is lost.
-        """
+        """Write rows; return why they cannot be, all of them."""
         connection = self._connected()
-        has_begun = self._has_begun
+        driver = driver_of(connection)
+        behind_savepoint = has_begun(connection)
         try:
-            with self._driver.transaction() if has_begun else nullcontext():
+            with driver.transaction() if behind_savepoint else nullcontext():
                 copy_rows(connection, rows)
                 if self._only_rows:
                     check_deferred(connection, rows)
         except (DataError, IntegrityError) as error:
-            if not has_begun:
-                self._driver.rollback()
+            if not behind_savepoint:
+                driver.rollback()
             return error
         return None
 
@@ -241,16 +238,6 @@ class NotingSession(Session):
         state: Any = instance_state(instance)
         state.session_id = None
         super().add(instance)
-
-    @property
-    def _has_begun(self) -> bool:
-        """Whether PostgreSQL has begun the transaction, which it does with the first statement that it is sent."""
-        status: TransactionStatus = self._driver.info.transaction_status
-        return status is not TransactionStatus.IDLE
-
-    @property
-    def _driver(self) -> Any:
-        return self._connected().connection.dbapi_connection
 
     def _connected(self) -> Connection:
         """Return the transaction's connection, for what is no doing of the record at hand."""

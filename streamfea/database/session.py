@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from streamfea.database.bulk import Plans
 from streamfea.database.chunks import ChunkedQuery
+from streamfea.database.driver import status_of
 from streamfea.database.enclosing import EnclosingSession, TransactionAborted
 from streamfea.database.noting import NotingSession
 from streamfea.entry import Entry
@@ -260,7 +261,10 @@ class DbSession(NotingSession, EnclosingSession):
         connection = self._connection
         if not self.in_transaction() or connection is None or connection.closed:
             return False  # nothing was sent yet; opening a connection here might fail, which is no SQL error
-        return connection.invalidated or _status(connection) not in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
+        return connection.invalidated or status_of(connection) not in (
+            TransactionStatus.IDLE,
+            TransactionStatus.INTRANS,
+        )
 
     @property
     def lost(self) -> bool:
@@ -268,7 +272,7 @@ class DbSession(NotingSession, EnclosingSession):
         connection = self._connection
         if connection is None or connection.closed:
             return False
-        return connection.invalidated or _status(connection) is TransactionStatus.UNKNOWN
+        return connection.invalidated or status_of(connection) is TransactionStatus.UNKNOWN
 
     @property
     def unwritten(self) -> list[tuple[str, object]]:
@@ -454,13 +458,6 @@ def _note_connection(session: Session, _transaction: SessionTransaction, connect
     if isinstance(session, DbSession):
         _sessions[connection] = ref(session)
         session._connection = connection
-
-
-def _status(connection: Connection) -> TransactionStatus:
-    """Return how far PostgreSQL is with the transaction of a connection; UNKNOWN when that is broken."""
-    driver: Any = connection.connection.dbapi_connection
-    status: TransactionStatus = driver.info.transaction_status
-    return status
 
 
 def _session_on(connection: Connection) -> DbSession | None:

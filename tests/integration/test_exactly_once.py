@@ -182,6 +182,17 @@ def test_what_is_gone_from_the_stream_is_pruned_and_what_could_come_back_is_not(
         assert other.enter(session, ids) == set(ids)
 
 
+def test_what_a_transaction_was_told_before_is_still_so_when_entries_were_in_already(engine: Engine) -> None:
+    ledger = Ledger("s", "g")
+    with Session(engine) as session:
+        ledger.enter(session, ["1-0"])
+        session.commit()
+        session.execute(text("SET LOCAL statement_timeout = '7s'"))
+
+        assert ledger.enter(session, ["0-1", "1-0", "2-0"]) == {"1-0"}
+        assert session.execute(text("SHOW statement_timeout")).scalar_one() == "7s"
+
+
 def enclosed_one_by_one(engine: Engine, batch: Records) -> World:
     """The plainest way: a transaction for each record, in which the session's commits are savepoints."""
     empty(engine)
