@@ -1,7 +1,6 @@
-"""One consumer's view of its group: read, acknowledge, claim, postpone, bury, hand over, leave."""
+"""One consumer's view of its group: claim, postpone, bury, hand over, leave; `reader.py` reads and acknowledges."""
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 import structlog
@@ -17,7 +16,7 @@ from streamfea.streams.lasterror import LastError
 from streamfea.streams.scripts import Scripts
 from streamfea.streams.shim import legacy_backlog
 
-__all__ = ["Claimed", "Group"]
+__all__ = ["Claimed", "Group", "fields_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -26,9 +25,6 @@ _START = "-"
 _LOOK_AT = 10
 # Redis' Lua passes some 8,000 arguments to a command at most (LUAI_MAXCSTACK).
 _MOST_FIELDS_OF_A_SCRIPT = 3_500
-
-# The length of a reply's list of names and values.
-_ONE_FIELD = 2
 
 
 class Claimed(NamedTuple):
@@ -54,7 +50,6 @@ class Group:
         self.queue = queue
         self.consumer = consumer
         self._client: Any = client  # redis-py leaves the types of replies open
-        client.set_response_callback("XREADGROUP", _delivered)  # for all uses of this client, of which there is one
         self._scripts = Scripts(client)
         self._stream = queue.stream
         self._dead = dead_letters_key(queue.stream, queue.group)
@@ -77,27 +72,10 @@ class Group:
         self._client.delete(self._errors)
         return True
 
-    def read(self, count: int, block: timedelta | None) -> list[Entry]:
-        """Return up to `count` new entries, waiting up to `block` for the first; None does not wait.
-
-        Creates the group when it, or its stream, is gone.
-        """
-        block_ms = None if block is None else max(1, to_ms(block))
-        try:
-            reply = self._client.xreadgroup(
-                self.queue.group, self.consumer, {self._stream: ">"}, count=count, block=block_ms
-            )
-        except ResponseError as error:
-            if not group_is_gone(error):
-                raise
-            self._create_again()
-            return []
-        queue, stream = self.queue.name, self._stream
-        return [Entry(queue, stream, entry_id, fields) for entry_id, fields in reply]
-
-    def acknowledge(self, entry_ids: Sequence[str]) -> None:
-        """Acknowledge entries that were delivered for the first time."""
-        self._client.xack(self._stream, self.queue.group, *entry_ids)
+    def create_again(self) -> None:
+        """Create the group when it turned out to be gone, and say so."""
+        if self.create():
+            log.warning("the group was gone and is created again", stream=self._stream, group=self.queue.group)
 
     def acknowledge_retried(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge entries that may have a last error, and drop that with them."""
@@ -114,7 +92,7 @@ class Group:
         except ResponseError as error:
             if not group_is_gone(error):
                 raise
-            self._create_again()
+            self.create_again()
             return []
         self._cursor = cursor.decode()
         return [_claimed(reply) for reply in claimed]
@@ -148,7 +126,7 @@ class Group:
         if reply is None or len(reply) == 1:
             return None
         deliveries, flat = reply
-        return Entry(self.queue.name, self._stream, claimed.id, _fields(flat), deliveries)
+        return Entry(self.queue.name, self._stream, claimed.id, fields_of(flat), deliveries)
 
     def postpone(self, failed: Sequence[tuple[str, LastError]], now_ms: int) -> list[bool]:
         """Keep the last errors of entries and have them claimed when those are due; return which were still ours."""
@@ -298,24 +276,9 @@ class Group:
         """Return the idle time with which an entry is claimed when its last error is due."""
         return max(0, self._claim_idle_ms - max(0, last_error.due_ms - now_ms))
 
-    def _create_again(self) -> None:
-        if self.create():
-            log.warning("the group was gone and is created again", stream=self._stream, group=self.queue.group)
 
-
-def _delivered(reply: Sequence[Any] | None, **_options: Any) -> list[tuple[str, dict[bytes, bytes]]]:
-    """Return the ids and fields in a reply to XREADGROUP on one stream; entries that are deleted have no fields.
-
-    In place of redis-py's own reading of it, which takes three times as long for entries of one field.
-    """
-    return [
-        (entry_id.decode(), {flat[0]: flat[1]} if flat and len(flat) == _ONE_FIELD else _fields(flat or ()))
-        for _, entries in reply or ()
-        for entry_id, flat in entries
-    ]
-
-
-def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the fields in a reply's list of names and values."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 from redis.exceptions import RedisError
@@ -22,14 +22,15 @@ class Lease:
 
     A worker that is slow but alive thus keeps its entries. One whose process is stopped does not, and must not: nobody
     could tell it from a dead one. For one whose handler holds the interpreter's lock, `streamfea.work.standin` renews:
-    `watch` is told each time that this thread runs.
+    `watch` is told each time that this thread runs, and `beside` called, to renew what it holds with the rest.
     """
 
-    def __init__(self, group: Group, presence: Presence, watch: Watch) -> None:
+    def __init__(self, group: Group, presence: Presence, watch: Watch, beside: Callable[[], object]) -> None:
         self._group = group
         self._presence = presence
         self._watch = watch
-        self._every = renew_every(group.queue)
+        self._beside = beside
+        self.every_seconds = renew_every(group.queue)
         self._held: set[str] = set()
         self._lost: set[str] = set()
         self._lock = threading.Lock()
@@ -74,9 +75,10 @@ class Lease:
             return set(self._lost)
 
     def _run(self) -> None:
-        while not self._ended.wait(self._every):
+        while not self._ended.wait(self.every_seconds):
             self._watch.beat()
             try:
+                self._beside()
                 self.renew()
                 self._keep_name()
             except RedisError as error:

@@ -30,6 +30,13 @@ class Pace:
         in_memory = int(self._batch_bytes / max(self._bytes_per_record, 1))
         return max(1, min(in_time, in_memory, self._most))
 
+    def leaves_room(self, seconds: float) -> bool:
+        """Tell whether the next `count` records take no longer than that, and memory has room for as many again."""
+        if self._seconds_per_record is None:
+            return False
+        count = self.count
+        return count * self._seconds_per_record <= seconds and 2 * count * self._bytes_per_record <= self._batch_bytes
+
     def slow_down(self) -> None:
         """Ask for half as many for now: a server cuts off whoever wants a longer reply than it may send."""
         self._most = max(1, self.count // 2)

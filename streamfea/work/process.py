@@ -15,6 +15,7 @@ from streamfea.handlers import load_handler
 from streamfea.settings import Queue, Settings
 from streamfea.streams.group import Group
 from streamfea.streams.presence import Holder, Presence
+from streamfea.streams.reader import Reader
 from streamfea.work.janitor import Janitor
 from streamfea.work.runner import Watch
 from streamfea.work.servers import open_servers
@@ -51,9 +52,11 @@ def run_worker(
     _collect_garbage_less_often()
     sys.setswitchinterval(_SWITCH_SECONDS)
     with open_servers(settings, queue, session_name(queue, consumer)) as (engine, client):
+        group = Group(client, queue, consumer)
         Worker(
             handler,
-            Group(client, queue, consumer),
+            group,
+            Reader(client, group),
             open_sessions(engine, bulk=queue.bulk),
             stop,
             Janitor(client, queue, consumer, prune_ledger=_pruning(engine, queue)),

@@ -15,7 +15,7 @@ Each line is one step on the server, so there is nothing in between; the steps o
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -40,10 +40,11 @@ _DONE = (Verdict.DONE, Verdict.DUPLICATE)
 
 
 class Settlement:
-    """Writes down in Redis what became of the entries of one queue."""
+    """Writes down in Redis what became of the entries of one queue; `acknowledge` does so for the usual ones."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, acknowledge: Callable[[Sequence[str]], None]) -> None:
         self._group = group
+        self._acknowledge = acknowledge
         self._queue = group.queue
 
     def settle(self, outcomes: Sequence[Outcome], *, retried: bool) -> None:
@@ -52,7 +53,7 @@ class Settlement:
         if done and retried:
             self._group.acknowledge_retried(done)
         elif done:
-            self._group.acknowledge(done)
+            self._acknowledge(done)
         failed = [outcome for outcome in outcomes if outcome.verdict not in _DONE]
         if failed:
             self._settle_failed(failed)

@@ -1,11 +1,10 @@
 """The loop of one consumer: claim what is due, read what is new, run it, settle it."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
-from typing import TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -19,6 +18,7 @@ from streamfea.handlers import Handler
 from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Claimed, Group
 from streamfea.streams.presence import Presence
+from streamfea.streams.reader import Reader
 from streamfea.work.commits import group_commit
 from streamfea.work.fields import RecordField
 from streamfea.work.janitor import Janitor
@@ -32,13 +32,13 @@ from streamfea.work.stopping import StopSignal
 
 __all__ = ["Predecessor", "Worker"]
 
-T = TypeVar("T")
-
 log = structlog.get_logger(__name__)
 
 _LOOK_FOR_DUE_EVERY = timedelta(seconds=1)
 _UNTIL_EMPTY_BLOCK = timedelta(milliseconds=100)
 _CLAIM_AT_MOST = 100
+# Entries wait no longer in a worker that is busy, when another may be free.
+_READ_AHEAD_FOR_SECONDS = 0.02
 _ASK_FOR_NAME_EVERY_SECONDS = 0.5
 
 
@@ -61,6 +61,7 @@ class Worker:
         self,
         handler: Handler,
         group: Group,
+        reader: Reader,
         sessions: "sessionmaker[DbSession]",
         stop: StopSignal,
         janitor: Janitor,
@@ -82,13 +83,16 @@ class Worker:
         self._sessions = sessions
         self._redis = Patience("Redis", is_outage, stop, janitor.make_room)
         self._postgresql = Patience("PostgreSQL", _is_away, stop)
-        self._settlement = Settlement(group)
+        self._reader = reader
+        self._settlement = Settlement(group, reader.acknowledge)
         self._presence = presence
-        self._lease = Lease(group, presence, watch or Watch())
+        self._lease = Lease(group, presence, watch or Watch(), lambda: reader.catch_up(self._hold))
         self._ledger = ledger_of(queue)
         self._holding: dict[str, Claimed | Entry] = {}
         self._pace = Pace(queue.commit_interval, queue.batch_size, queue.batch_bytes)
         self._look_for_due_at = 0.0
+        self._asked_for = 0
+        self._ahead_since = 0.0
         self._done = 0
         self._batch = group_commit(
             handler,
@@ -156,7 +160,7 @@ class Worker:
             self._redis.call(lambda: self._group.forget(dead.consumer))
 
     def _work_on_what_is_due(self) -> bool:
-        if time.monotonic() < self._look_for_due_at:
+        if self._reader.is_ahead or not self._is_time_for_due:
             return False
         claimed = self._redis.call(lambda: self._group.claim(min(_CLAIM_AT_MOST, self._pace.count)))
         if self._group.claim_finished:
@@ -167,6 +171,10 @@ class Worker:
         self._end_transactions(owners - {self._group.consumer})
         self._run_alone(claimed, None)
         return bool(claimed) or not self._group.claim_finished
+
+    @property
+    def _is_time_for_due(self) -> bool:
+        return time.monotonic() >= self._look_for_due_at
 
     def _end_transactions(self, consumers: Collection[str]) -> None:
         """Leave nothing in the way that consumers have begun whose entries are ours now: they are taken for dead."""
@@ -228,11 +236,15 @@ class Worker:
 
     def _work_on_what_is_new(self) -> bool:
         outages = self._redis.outages
+        is_ahead = self._reader.is_ahead
         entries = self._redis.call(self._read)
         self._hold(entries)
         if self._redis.outages != outages:
             self._give_back_unseen()
+        if is_ahead and time.monotonic() - self._ahead_since > self._lease.every_seconds:
+            entries = self._ours(entries)
         if entries:
+            self._read_ahead_of(entries)
             self._run(self._without_missing_records(entries), alone=False)
         else:
             self._finish()
@@ -240,10 +252,22 @@ class Worker:
 
     def _read(self) -> list[Entry]:
         try:
-            return self._group.read(self._pace.count, self._block())
+            if self._reader.is_ahead:
+                return self._reader.receive()
+            self._asked_for = self._pace.count
+            return self._reader.read(self._asked_for, self._block())
         except RedisError:
             self._pace.slow_down()  # before the next try: were the reply too long again, all that is new would be lost
             raise
+
+    def _read_ahead_of(self, entries: Sequence[Entry]) -> None:
+        """Ask for more while `entries` run, if there is more, it does not wait long in here, and nothing is due."""
+        has_more = len(entries) >= self._asked_for
+        if has_more and self._pace.leaves_room(_READ_AHEAD_FOR_SECONDS) and not self._is_time_for_due:
+            self._asked_for, self._ahead_since = self._pace.count, time.monotonic()
+            self._redis.call(lambda: self._reader.read_ahead(self._asked_for))
+        else:
+            self._redis.call(self._reader.confirm)
 
     def _block(self) -> timedelta | None:
         if self._batch.is_committing:
@@ -262,9 +286,10 @@ class Worker:
             self._pace.observe(len(entries), time.monotonic() - started, size)
 
     def _finish(self) -> None:
-        """Settle what still commits."""
+        """Settle what still commits, and wait until all that is settled is acknowledged."""
         for outcomes in self._batch.finish():
             self._settle(outcomes, retried=False)
+        self._redis.call(self._reader.confirm)
 
     def _settle(self, outcomes: list[Outcome], *, retried: bool) -> None:
         self._release([outcome.entry.id for outcome in outcomes])
@@ -311,18 +336,26 @@ class Worker:
 
     def _leave(self) -> None:
         """Hand over what was not started, at once and as if it had never been delivered here."""
+        self._stop.set()  # so that nothing waits for Redis any more
         try:
+            self._receive_last()
+            self._redis.call(self._reader.confirm)
             if self._holding:
-                self._once(lambda: self._group.hand_over(map(_never_started, self._holding.values())))
+                self._redis.call(lambda: self._group.hand_over(map(_never_started, self._holding.values())))
                 log.info("handed over to the other consumers", entries=len(self._holding))
-            self._once(self._group.leave)
-            self._once(self._presence.end)
+            self._redis.call(self._group.leave)
+            self._redis.call(self._presence.end)
         except Interrupted as error:
             log.warning("left without handing over: others take over after claim_idle", reason=str(error.__cause__))
 
-    def _once(self, function: Callable[[], T]) -> T:
-        self._stop.set()
-        return self._redis.call(function)
+    def _receive_last(self) -> None:
+        """Hold what was asked for ahead, to hand it over; if its reply is lost, hand over what nobody has seen."""
+        if not self._reader.is_ahead:
+            return
+        try:
+            self._hold(self._reader.receive())
+        except RedisError:
+            self._give_back_unseen()
 
 
 def _never_started(held: Claimed | Entry) -> Claimed:

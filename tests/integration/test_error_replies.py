@@ -17,6 +17,7 @@ from streamfea.streams.connect import open_redis
 from streamfea.streams.faults import group_is_gone, is_outage, must_stop, told
 from streamfea.streams.group import Group
 from streamfea.streams.lasterror import LastError
+from streamfea.streams.reader import Reader
 from streamfea.streams.shim import LegacyLists
 from streamfea.streams.trim import Trimmer
 from tests.servers import answers, free_port, redis_server
@@ -44,7 +45,7 @@ def errors_of(client: Redis) -> dict[str, RedisError]:
     found: dict[str, RedisError] = {}
     steps: dict[str, Callable[[], object]] = {
         "create": group.create,
-        "read": lambda: group.read(1, None),
+        "read": lambda: Reader(client, group).read(1, None),
         "acknowledge": lambda: group.acknowledge_retried(["1-1"]),
         "claim": lambda: group.claim(1),
         "postpone": lambda: group.postpone([("1-1", LastError("E", "e"))], 0),
@@ -75,7 +76,7 @@ def prepared(folder: Path, *options: str) -> Iterator[tuple[Redis, int]]:
         _run(client, "RPUSH", "{s}:list", "r")
         group = Group(client, _QUEUE, "c")
         group.create()
-        group.read(1, None)
+        Reader(client, group).read(1, None)
         yield client, port
 
 
@@ -102,7 +103,7 @@ def test_a_server_that_is_still_loading_is_waited_for(tmp_path: Path) -> None:
         client.save()
     with redis_server(tmp_path, "--key-load-delay", "5000") as port, connect(port) as client:
         with pytest.raises(RedisError) as loading:
-            Group(client, _QUEUE, "c").read(1, None)
+            Reader(client, Group(client, _QUEUE, "c")).read(1, None)
         wait_until(lambda: answers(client), "it has loaded")
         assert errors_of(client) == {}
     assert meaning(loading.value) == "wait"
@@ -182,7 +183,7 @@ def test_a_command_that_a_script_or_a_transaction_may_not_run_is_told(
         group.create()
         errors = []
         steps: list[Callable[[], object]] = [
-            lambda: group.read(1, None),
+            lambda: Reader(denied, group).read(1, None),
             lambda: group.postpone([(Group(client, queue, "c").unseen((), 1)[0].id, LastError("E", "e"))], 0),
             lambda: group.claim(1),
             lambda: group.acknowledge_retried(["1-1"]),
@@ -212,8 +213,8 @@ def test_a_key_of_another_type_is_told_to_the_operator(tmp_path: Path, key: str)
 @pytest.mark.parametrize("how", ["destroy", "delete", "flush"])
 def test_a_group_that_vanishes_is_created_again_also_under_a_blocked_read(tmp_path: Path, how: str) -> None:
     with prepared(tmp_path) as (client, port), connect(port, block=2) as reading:
-        group = Group(reading, _QUEUE, "c")
-        blocked = threading.Thread(target=lambda: group.read(1, timedelta(seconds=2)))
+        reader = Reader(reading, Group(reading, _QUEUE, "c"))
+        blocked = threading.Thread(target=lambda: reader.read(1, timedelta(seconds=2)))
         blocked.start()
         wait_until(lambda: client.info("clients")["blocked_clients"] == 1, "the read waits")
         if how == "destroy":
@@ -224,7 +225,7 @@ def test_a_group_that_vanishes_is_created_again_also_under_a_blocked_read(tmp_pa
             client.flushall()
         blocked.join()
         client.xadd("s", {"record": "new"})
-        wait_until(lambda: any(b"new" in entry.fields.values() for entry in group.read(10, None)), "it reads again")
+        wait_until(lambda: any(b"new" in entry.fields.values() for entry in reader.read(10, None)), "it reads again")
         client.xgroup_destroy("s", "streamfea")
         assert set(errors_of(client)) <= {"create"}
 

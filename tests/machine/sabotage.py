@@ -23,7 +23,8 @@ def acknowledge_before_commit() -> None:
 
     def acknowledge_and_run(self: Worker, entries: Sequence[Entry], *, alone: bool) -> None:
         if entries:
-            self._group.acknowledge([entry.id for entry in entries])
+            self._reader.acknowledge([entry.id for entry in entries])
+            self._reader.confirm()
         run(self, entries, alone=alone)
 
     _replace(Worker, "_run", acknowledge_and_run)

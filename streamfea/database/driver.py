@@ -1,0 +1,29 @@
+"""The driver's connection beneath SQLAlchemy's, and how far PostgreSQL is with the transaction on it."""
+
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection
+
+__all__ = ["driver_of", "has_begun", "status_of"]
+
+
+def driver_of(connection: Connection) -> "psycopg.Connection[Any]":
+    """Return psycopg's connection; what is done to it directly, SQLAlchemy does not know of."""
+    driver: Any = connection.connection.dbapi_connection
+    return driver  # type: ignore[no-any-return]  # SQLAlchemy leaves the driver's types open
+
+
+def status_of(connection: Connection) -> TransactionStatus:
+    """Return how far PostgreSQL is with the transaction; UNKNOWN when the connection is broken."""
+    return driver_of(connection).info.transaction_status
+
+
+def has_begun(connection: Connection) -> bool:
+    """Tell whether PostgreSQL has begun the transaction, which it does with the first statement that it is sent.
+
+    Until then a `rollback()` of the driver undoes one statement as a savepoint would, two round trips cheaper: the
+    next statement begins the transaction again, and nothing in it is lost.
+    """
+    return status_of(connection) is not TransactionStatus.IDLE

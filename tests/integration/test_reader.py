@@ -1,0 +1,204 @@
+"""Entries are acknowledged with the next read, and read ahead while others run: none is lost, or waits for long."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004 - redis-py's name for it
+
+from streamfea.settings import Queue, RedisSettings
+from streamfea.streams.connect import open_redis
+from streamfea.streams.group import Group
+from streamfea.streams.reader import Reader
+from tests.commands import Project
+from tests.integration.test_consume import add, nothing_is_left
+from tests.waiting import wait_until
+
+Rows = Callable[[], list[int]]
+
+
+class Consumer:
+    """A reader on a connection of its own, and the group that it reads."""
+
+    def __init__(self, client: Redis, stream: str) -> None:
+        queue = Queue(name="q", handler="h", stream=stream)
+        self.group = Group(client, queue, "c")
+        self.group.create()
+        self.reader = Reader(client, self.group)
+        self.client = client
+
+
+@pytest.fixture
+def consumer(client: Redis, redis_url: str, name: str) -> Iterator[Consumer]:
+    execute(client, "ACL", "SETUSER", name, "on", ">pw", "~*", "+@all")
+    for number in range(1, 7):
+        client.xadd(name, {"n": str(number)}, id=f"{number}-0")
+    with open_redis(RedisSettings(url=redis_url, username=name, password=SecretStr("pw"))) as own:
+        yield Consumer(own, name)
+    execute(client, "ACL", "DELUSER", name)
+
+
+def pending(client: Redis, consumer: Consumer) -> list[str]:
+    queue = consumer.group.queue
+    found: Any = client.xpending_range(queue.stream, queue.group, "-", "+", 100)
+    return [one["message_id"].decode() for one in found]
+
+
+def read(reader: Reader, count: int) -> list[str]:
+    return [entry.id for entry in reader.read(count, None)]
+
+
+def test_what_is_acknowledged_goes_along_with_the_next_read(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    reader.acknowledge(read(reader, 2))
+    assert pending(client, consumer) == ["1-0", "2-0"]
+    reader.read_ahead(2)
+    wait_until(lambda: pending(client, consumer) == ["3-0", "4-0"], "both were done, with nobody waiting for it")
+    assert [entry.id for entry in reader.receive()] == ["3-0", "4-0"]
+    reader.acknowledge(["3-0", "4-0"])
+    reader.confirm()
+    assert pending(client, consumer) == []
+
+
+def test_what_is_acknowledged_while_a_reply_is_ahead_is_not_forgotten(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    first = read(reader, 2)
+    reader.read_ahead(2)
+    reader.acknowledge(first)
+    reader.receive()
+    reader.acknowledge(read(reader, 1))
+    reader.catch_up(lambda _: None)
+    assert pending(client, consumer) == ["3-0", "4-0"]
+
+
+def test_another_thread_can_catch_up_and_meets_what_is_then_met_again(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    first = read(reader, 2)
+    reader.read_ahead(2)
+    reader.acknowledge(first)
+    told: list[list[str]] = []
+    reader.catch_up(lambda arrived: told.append([entry.id for entry in arrived]))
+    assert told == [["3-0", "4-0"]]
+    assert pending(client, consumer) == ["3-0", "4-0"]
+    assert [entry.id for entry in reader.receive()] == ["3-0", "4-0"]
+    reader.read_ahead(2)
+    reader._connection.disconnect()
+    reader.catch_up(lambda _: None)
+    assert reader.is_ahead
+    with pytest.raises(ConnectionError):
+        reader.receive()
+    assert not reader.is_ahead
+
+
+def test_when_the_connection_is_lost_nothing_else_is(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    reader.acknowledge(read(reader, 2))
+    client.client_pause(300, all=False)
+    reader.read_ahead(2)
+    execute(client, "CLIENT", "KILL", "USER", consumer.group.queue.stream)
+    with pytest.raises(ConnectionError):
+        reader.receive()
+    assert pending(client, consumer) == ["1-0", "2-0"]
+    assert read(reader, 2) == ["3-0", "4-0"]
+    assert pending(client, consumer) == ["3-0", "4-0"]
+
+
+def test_when_a_reply_is_lost_its_entries_can_be_found(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    reader.acknowledge(read(reader, 2))
+    reader.read_ahead(2)
+    wait_until(lambda: pending(client, consumer) == ["3-0", "4-0"], "the server has done it")
+    reader._connection.disconnect()
+    with pytest.raises(ConnectionError):
+        reader.receive()
+    assert not reader.is_ahead
+    assert read(reader, 10) == ["5-0", "6-0"]
+    assert [one.id for one in consumer.group.unseen({"5-0", "6-0"}, 10)] == ["3-0", "4-0"]
+
+
+def test_entries_that_came_with_a_refusal_to_acknowledge_are_kept(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    name = consumer.group.queue.stream
+    reader.acknowledge(read(reader, 2))
+    execute(client, "ACL", "SETUSER", name, "-xack")
+    for _ in range(2):
+        with pytest.raises(NoPermissionError):
+            reader.read(2, None) if not reader.is_ahead else reader.receive()
+    assert pending(client, consumer) == ["1-0", "2-0", "3-0", "4-0"]
+    execute(client, "ACL", "SETUSER", name, "+xack")
+    assert [entry.id for entry in reader.receive()] == ["3-0", "4-0"]
+    assert pending(client, consumer) == ["3-0", "4-0"]
+
+
+def test_a_group_that_is_gone_is_created_again_whatever_was_to_be_acknowledged(
+    client: Redis, consumer: Consumer
+) -> None:
+    reader = consumer.reader
+    reader.acknowledge(read(reader, 6))
+    client.delete(consumer.group.queue.stream)
+    assert read(reader, 6) == []
+    client.xadd(consumer.group.queue.stream, {"n": "7"}, id="7-0")
+    assert read(reader, 6) == ["7-0"]
+
+
+def test_a_quick_worker_reads_ahead_and_hands_over_what_it_has_read(
+    project: Project, client: Redis, rows: Rows
+) -> None:
+    project.configure(claim_idle="1h", batch_size=100)
+    quick = [{"n": number} for number in range(3_000)]
+    add(client, project, *quick, {"n": -1, "do": "slow", "seconds": 2}, *({"n": number} for number in range(-300, -1)))
+    with project.consuming() as consumer:
+        wait_until(lambda: len(rows()) >= 2_500, "it is at full speed")
+        wait_until(lambda: held(client, project) > 100, "it holds more than the batch that is slow")
+        assert consumer.terminate() == 0
+    assert "handed over" in consumer.log()
+    project.run("consume", "--until-empty")
+    assert sorted(rows()) == list(range(-300, 3_000))
+    assert nothing_is_left(client, project)
+
+
+def test_what_was_read_ahead_and_taken_over_meanwhile_is_not_done_twice(
+    project: Project, client: Redis, rows: Rows
+) -> None:
+    project.configure(claim_idle="1s", batch_size=100)
+    quick = [{"n": number} for number in range(3_000)]
+    add(client, project, *quick, {"n": -1, "do": "slow", "seconds": 4}, *({"n": number} for number in range(-300, -1)))
+    with project.consuming() as slow:
+        wait_until(lambda: held(client, project) > 100 and len(rows()) >= 2_900, "it holds more than the slow batch")
+        with project.consuming() as other:
+            wait_until(lambda: nothing_is_left(client, project), "all is acknowledged")
+            time.sleep(0.5)
+            assert other.terminate() == 0
+        assert slow.terminate() == 0
+        print(slow.log())
+        print(other.log())
+    assert sorted(rows()) == list(range(-300, 3_000))
+
+
+def test_a_worker_whose_records_take_long_does_not_read_ahead(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(claim_idle="1h", batch_size=4, commit_interval="1s")
+    add(client, project, *({"n": number, "do": "slow", "seconds": 0.1} for number in range(30)))
+    most = 0
+    with project.consuming() as consumer:
+
+        def are_done() -> bool:
+            nonlocal most
+            most = max(most, held(client, project))
+            return len(rows()) == 30
+
+        wait_until(are_done, "all are done")
+        assert consumer.terminate() == 0
+    assert most <= 8  # a batch that commits, and one that runs
+
+
+def held(client: Redis, project: Project) -> int:
+    """How many entries are pending."""
+    groups: Any = client.xinfo_groups(project.stream)
+    return sum(int(group["pending"]) for group in groups)
+
+
+def execute(client: Any, *command: str) -> None:
+    client.execute_command(*command)
