@@ -33,7 +33,7 @@ class Field:
 
     `types` are the exact types that a bound value may have, `trusted` tells whether it may be written.
     `when_empty` returns what is written for an attribute that is None or not set, `LEFT_OUT` or `ORDINARY`.
-    A `required` column must not be NULL.
+    A `required` column must not be NULL. One is `shown_as_it_is` if PostgreSQL writes bound values as `str()` does.
     """
 
     key: str
@@ -43,6 +43,7 @@ class Field:
     trusted: Callable[[Any], bool] | None
     when_empty: Callable[[dict[str, Any]], Any] | None
     required: bool
+    shown_as_it_is: bool
 
 
 def fields_of(mapper: Mapper[Any], table: Table, dialect: Dialect) -> list[Field]:
@@ -67,16 +68,15 @@ def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dial
     types, trusted = _trusted(implementation, process)
     if getattr(column.type, "precision", None) is not None and not isinstance(column.type, sqltypes.Numeric):
         types = frozenset()  # a cast to the type without its precision comes first in an INSERT: rounded twice
-    return Field(key, name, process, types, trusted, _when_empty(key, column, table), not column.nullable)
+    empty = _when_empty(key, column, table)
+    return Field(key, name, process, types, trusted, empty, not column.nullable, _is_shown_as_it_is(implementation))
 
 
 def _trusted(
     implementation: TypeEngine[Any], process: Callable[[Any], Any] | None
 ) -> tuple[frozenset[type], Callable[[Any], bool] | None]:
     """Return the types that bound values may have, none if all take the ordinary way, and a look at the value."""
-    kind: Any = implementation
-    while isinstance(kind, TypeDecorator):
-        kind = kind.impl_instance
+    kind = _innermost(implementation)
     if getattr(implementation, "_has_bind_expression", False):
         return frozenset(), None
     for kinds, types, look in _TRUSTED:
@@ -85,6 +85,19 @@ def _trusted(
     if isinstance(kind, (sqltypes.JSON, sqltypes.LargeBinary)) and process is not None:
         return frozenset({type(process({} if isinstance(kind, sqltypes.JSON) else b""))}), None
     return frozenset(), None
+
+
+def _is_shown_as_it_is(implementation: TypeEngine[Any]) -> bool:
+    kind = _innermost(implementation)
+    is_padded = isinstance(kind, (sqltypes.CHAR, sqltypes.NCHAR))
+    return isinstance(kind, (sqltypes.String, sqltypes.Integer, sqltypes.Uuid)) and not is_padded
+
+
+def _innermost(implementation: TypeEngine[Any]) -> Any:
+    kind: Any = implementation
+    while isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance
+    return kind
 
 
 def _when_empty(key: str, column: Column[Any], table: Table) -> Callable[[dict[str, Any]], Any] | None:

@@ -52,6 +52,27 @@ def culprit(error: BaseException, rows: Sequence[Row]) -> str | None:
     return next((row.entry_id for row in rows if row.entry_id in suspected), None)
 
 
+def certain_culprits(error: BaseException, rows: Sequence[Row]) -> list[str]:
+    """Return the ids of entries that `error`, of a COPY of `rows` or of a look at deferred constraints, convicts.
+
+    A NULL or a CHECK is judged by the row alone. And of the rows that have a key which a deferred constraint has found
+    twice, all but the first fail; the first, too, if it is the only one, for the other is in the table already.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, (psycopg.errors.NotNullViolation, psycopg.errors.CheckViolation)):
+        one = culprit(error, rows) if _COPY_LINE.search(cause.diag.context or "") else None
+        return [] if one is None else [one]
+    match = _KEY_DETAIL.match(cause.diag.message_detail or "") if isinstance(cause, psycopg.Error) else None
+    if match is None or not isinstance(cause, psycopg.errors.UniqueViolation) or cause.diag.context:
+        return []
+    columns = tuple(match["columns"].split(", "))
+    keys = [(row.entry_id, row.shown(columns)) for row in rows if row.plan.table.name == cause.diag.table_name]
+    if any(key is None for _, key in keys):
+        return []
+    holders = [entry_id for entry_id, key in keys if key == match["values"]]
+    return holders[1:] or holders
+
+
 def _lacks_a_value(added: object) -> bool:
     """Tell whether a column that must have a value has none; foreign keys may still get theirs from a relationship."""
     return any(

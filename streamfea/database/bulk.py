@@ -52,6 +52,19 @@ class Row:
     values: list[Any]
     lacks: bool
 
+    def shown(self, columns: Sequence[str]) -> str | None:
+        """Return the values of these columns as PostgreSQL names a key in an error; None if that may look different."""
+        values = [self._shown(column, alone=len(columns) == 1) for column in columns]
+        return None if None in values else ", ".join(map(str, values))
+
+    def _shown(self, column: str, *, alone: bool) -> str | None:
+        if column not in self.plan.shown_as_they_are or column not in self.columns:
+            return None
+        value = self.values[self.columns.index(column)]
+        if isinstance(value, str):  # two that hold the separator may look alike, and trailing blanks may be cut off
+            return value if alone and not value.endswith(" ") else None
+        return None if value is None else str(value)
+
 
 class Plans:
     """How new objects of mapped classes are written to one database; looked up once for each class."""
@@ -81,6 +94,7 @@ class Plan:
         model: Any = mapper.class_  # mypy takes a class for not hashable
         self.model_name = f"{model.__module__}.{model.__name__}"
         self._fields = fields_of(mapper, table, dialect)
+        self.shown_as_they_are = {field.name for field in self._fields if field.shown_as_it_is}
         self._allowed = (plain_attributes(model) & {field.key for field in self._fields}) | {"_sa_instance_state"}
         self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
 

@@ -6,17 +6,14 @@ looks into the session sees what `add()` has promised, since it finds the noted 
 """
 
 from collections.abc import Container, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
-from streamfea.database.blame import culprit
-from streamfea.database.bulk import Plan, Plans, Row, check_deferred, copy_rows, is_held
-from streamfea.database.driver import driver_of, has_begun
+from streamfea.database.bulk import Plan, Plans, Row, copy_rows, is_held
+from streamfea.database.sieve import Sieve
 
 __all__ = ["NotingSession"]
 
@@ -46,7 +43,6 @@ class NotingSession(Session):
         self._rows: list[Row] = []
         self._impure: set[str] = set()
         self._ordinary: dict[Any, object] = {}
-        self._only_rows = False
         super().__init__(*args, **kwargs)
 
     @property
@@ -129,89 +125,30 @@ class NotingSession(Session):
     def write_rows_of_the_good(self) -> dict[str, Exception]:
         """Write the rows of kept records but for those whose record cannot be; return why, by entry id.
 
-        What is convicted here is what an ordinary flush, with everything before it written, convicts. Raises what is no
-        single record's doing, and what cannot be undone by leaving out rows.
+        Raises what is no single record's doing, and what cannot be undone by leaving out rows.
         """
-        failed: dict[str, Exception] = {}
-        # Then whatever a deferred constraint finds is a row's doing, and need not wait for COMMIT to fail.
-        self._only_rows = not has_begun(self._connected())
         # Out of sight meanwhile: SQLAlchemy flushes before it sets a savepoint, and later objects have their turn.
         rows, self._rows = self._rows, []
         ordinary, self._ordinary = self._ordinary, {}
+        sieve = Sieve(self._connected(), self._impure, self._flush_rows)
         try:
-            self._write_good(rows, failed)
+            sieve.write(rows)
         except Exception:
             self._rows = rows
             raise
         finally:
             self._ordinary = ordinary
-        return failed
+        return sieve.failed
 
-    def _write_good(self, rows: list[Row], failed: dict[str, Exception]) -> None:
-        reach = len(rows)
-        while rows:
-            tried = _first_entries(rows, reach)
-            suspect = next((row.entry_id for row in tried if row.lacks), None)
-            if suspect is None:
-                error = self._write_all(tried)
-                if error is None:
-                    rows = rows[len(tried) :]
-                    reach *= 2
-                    continue
-                suspect = culprit(error, tried) or tried[len(tried) // 2].entry_id
-                if suspect in self._impure:
-                    raise error
-            first = next(index for index, row in enumerate(tried) if row.entry_id == suspect)
-            own = [row for row in tried if row.entry_id == suspect]
-            self._write_good(rows[:first], failed)
-            self._write_one(suspect, own, failed)
-            rows = rows[first + len(own) :]
-            # The next culprit is likely as near: what comes after it would be sent in vain.
-            reach = 2 * (first + 1)
-
-    def _write_all(self, rows: list[Row]) -> DBAPIError | None:
-        """Write rows; return why they cannot be, all of them."""
-        connection = self._connected()
-        driver = driver_of(connection)
-        behind_savepoint = has_begun(connection)
-        try:
-            with driver.transaction() if behind_savepoint else nullcontext():
-                copy_rows(connection, rows)
-                if self._only_rows:
-                    check_deferred(connection, rows)
-        except (DataError, IntegrityError) as error:
-            if not behind_savepoint:
-                driver.rollback()
-            return error
-        return None
-
-    def _write_one(self, entry_id: str, rows: list[Row], failed: dict[str, Exception]) -> None:
-        error = self._write_all(rows)
-        if isinstance(error, DataError) or (error is not None and len(rows) > 1):
-            # COPY may read strictly what INSERT would take, and looks at several rows in another order than a flush.
-            error = self._flush_one(rows)
-        if error is None:
-            return
-        if entry_id in self._impure:
-            raise error
-        failed[entry_id] = _without_traceback(error)
-
-    def _flush_one(self, rows: list[Row]) -> DBAPIError | None:
-        savepoint = super().begin_nested()
+    def _flush_rows(self, rows: Sequence[Row]) -> None:
+        """Write rows by an ordinary flush, behind a savepoint."""
         instances = [row.instance for row in rows]
-        try:
+        with super().begin_nested():
             for instance in instances:
                 self._add_ordinarily(instance)
             super().flush()
-            if self._only_rows:
-                check_deferred(self._connected(), rows)
-            savepoint.commit()
-        except (DataError, IntegrityError) as error:
-            savepoint.rollback()
-            return error
         for instance in instances:
             self.expunge(instance)
-        return None
 
     def _plan_for(self, model: type) -> Plan | None:
         try:
@@ -242,17 +179,3 @@ class NotingSession(Session):
     def _connected(self) -> Connection:
         """Return the transaction's connection, for what is no doing of the record at hand."""
         return super().connection()
-
-
-def _first_entries(rows: list[Row], count: int) -> list[Row]:
-    """Return the first `count` rows, and those that the last one's entry has after it."""
-    while count < len(rows) and rows[count].entry_id == rows[count - 1].entry_id:
-        count += 1
-    return rows[:count]
-
-
-def _without_traceback(error: DBAPIError) -> DBAPIError:
-    """Return an error without the places where it was raised: none of them is the handler's."""
-    if error.orig is not None:
-        error.orig.with_traceback(None)
-    return error.with_traceback(None)

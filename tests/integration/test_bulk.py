@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
     ARRAY,
+    CHAR,
     JSON,
     BigInteger,
     Boolean,
@@ -102,6 +103,34 @@ class Reversed(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: object) -> str | None:
         return None if value is None else value[::-1]
+
+
+class LateKeys(Base):
+    """Deferred constraints on columns whose values PostgreSQL shows in its own way, beside others."""
+
+    __tablename__ = "late keys"
+    __table_args__ = (
+        *(
+            UniqueConstraint(*names, deferrable=True, initially="DEFERRED")
+            for names in (
+                ["number"], ["words"], ["short"], ["padded"], ["turned"], ["exact"], ["key"], ["one", "other"]
+            )
+        ),
+        CheckConstraint("number < 4", "number"),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number = mapped_column(Integer)
+    words = mapped_column(Text)
+    short = mapped_column(String(3))
+    padded = mapped_column(CHAR(3))
+    turned = mapped_column(Reversed)
+    exact = mapped_column(Numeric(12, 2))
+    key = mapped_column(Uuid)
+    one = mapped_column(Text)
+    other = mapped_column(Text)
+    must = mapped_column(String, nullable=False)
+    parent_id = mapped_column(ForeignKey("parent.id", deferrable=True, initially="DEFERRED"))
 
 
 class Wide(Base):
@@ -500,6 +529,24 @@ def _other_schema(database_url: str) -> Iterator[None]:
     engine.dispose()
 
 
+_LATE_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "number": st.integers(1, 4),
+    "words": st.sampled_from(["a", "a ", "(a)=(b) ", "null"]),
+    "short": st.sampled_from(["abc", "abc ", "ab ", "ab", "abcd"]),
+    "padded": st.sampled_from(["a", "a  ", "b"]),
+    "turned": st.sampled_from(["ab", "ba"]),
+    "exact": st.sampled_from([Decimal("1.5"), Decimal("1.50"), Decimal("1.499"), 1, Decimal(1)]),
+    "key": st.sampled_from([UUID(int=1), UUID(int=2)]),
+    "one": st.sampled_from(["a", "a, b"]),
+    "other": st.sampled_from(["c", "b, c"]),
+    "must": st.none(),
+    "parent_id": st.just(1),
+}
+late_keys = st.lists(st.sampled_from(sorted(_LATE_VALUES)), max_size=3, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: _LATE_VALUES[name] for name in names})
+)
+
+
 Process = Callable[[Session, int], None]
 
 
@@ -587,3 +634,24 @@ def test_of_rows_that_commit_would_refuse_each_is_found_without_running_any_reco
     runs.clear()
     assert in_bulk(engine, sessions, process, 40) == expected
     assert runs == list(range(40))
+
+
+@settings(
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(records=st.lists(st.lists(late_keys, min_size=1, max_size=2) | st.tuples(late_keys), max_size=8))
+@example(records=[[{"exact": Decimal("1.50")}], [{"exact": Decimal("1.5")}]])
+@example(records=[[{"short": "ab "}], [{"short": "ab"}], [{"short": "abc"}], [{"short": "abc "}]])
+@example(records=[[{"turned": "ab"}], [{"turned": "ba"}], [{"turned": "ba"}]])
+@example(records=[[{"number": 1, "parent_id": 1}], [{"number": 1}], [{"number": 1}]])
+@pytest.mark.timeout(600)
+def test_whose_doing_it_is_that_a_deferred_constraint_is_violated_is_found_as_by_a_commit_for_each(
+    engine: Engine, sessions: "sessionmaker[DbSession]", records: list[list[dict[str, Any]]]
+) -> None:
+    def process(session: Session, number: int) -> None:
+        session.add_all([LateKeys(**{"must": "given", **given}) for given in records[number]])
+
+    in_bulk(engine, sessions, lambda session, _: session.add(LateKeys(must="given")), 1)  # so that nothing is looked up
+    assert in_bulk(engine, sessions, process, len(records)) == one_by_one(engine, process, len(records))
