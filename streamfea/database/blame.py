@@ -5,6 +5,7 @@ records added gives suspects. Suspicion only saves time: what a record is guilty
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -53,24 +54,35 @@ def culprit(error: BaseException, rows: Sequence[Row]) -> str | None:
 
 
 def certain_culprits(error: BaseException, rows: Sequence[Row]) -> list[str]:
-    """Return the ids of entries that `error`, of a COPY of `rows` or of a look at deferred constraints, convicts.
+    """Return the ids of entries, of one row each, that `error` of a COPY or of a look at deferred constraints convicts.
 
-    A NULL or a CHECK is judged by the row alone. And of the rows that have a key which a deferred constraint has found
-    twice, all but the first fail; the first, too, if it is the only one, for the other is in the table already.
+    A NULL or a CHECK is judged by the row alone. When a deferred constraint has found a key twice and only one row has
+    it, the other is in the table already; of several, all but the first fail, with this very error, unless something
+    else can be wrong with one of them: another row of its entry, another deferred constraint.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
+    count = Counter(row.entry_id for row in rows)
     if isinstance(cause, (psycopg.errors.NotNullViolation, psycopg.errors.CheckViolation)):
         one = culprit(error, rows) if _COPY_LINE.search(cause.diag.context or "") else None
-        return [] if one is None else [one]
-    match = _KEY_DETAIL.match(cause.diag.message_detail or "") if isinstance(cause, psycopg.Error) else None
-    if match is None or not isinstance(cause, psycopg.errors.UniqueViolation) or cause.diag.context:
+        return [one] if one is not None and count[one] == 1 else []
+    if not isinstance(cause, psycopg.errors.UniqueViolation) or cause.diag.context:
         return []
-    columns = tuple(match["columns"].split(", "))
-    keys = [(row.entry_id, row.shown(columns)) for row in rows if row.plan.table.name == cause.diag.table_name]
-    if any(key is None for _, key in keys):
+    holders = _holders(cause, rows)
+    if any(count[row.entry_id] > 1 for row in holders):
         return []
-    holders = [entry_id for entry_id, key in keys if key == match["values"]]
-    return holders[1:] or holders
+    if len(holders) > 1:
+        holders = holders[1:] if len(holders[0].plan.deferred) == 1 else []
+    return [row.entry_id for row in holders]
+
+
+def _holders(cause: psycopg.Error, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that have the key which is there twice; none where that is not certain of every row."""
+    match = _KEY_DETAIL.match(cause.diag.message_detail or "")
+    if match is None:
+        return []
+    columns = match["columns"].split(", ")
+    keys = [(row, row.shown(columns)) for row in rows if row.plan.table.name == cause.diag.table_name]
+    return [row for row, key in keys if key == match["values"]] if all(key is not None for _, key in keys) else []
 
 
 def _lacks_a_value(added: object) -> bool:

@@ -5,7 +5,7 @@ once; of anything else it is suspected, and tried on its own when everything bef
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -29,7 +29,7 @@ class Sieve:
     raised, since leaving out their rows would not undo them. So is whatever is no single record's doing.
     """
 
-    def __init__(self, connection: Connection, impure: Collection[str], flush: Callable[[list[Row]], None]) -> None:
+    def __init__(self, connection: Connection, impure: set[str], flush: Callable[[list[Row]], None]) -> None:
         self.failed: dict[str, Exception] = {}
         self._connection = connection
         self._driver = driver_of(connection)
@@ -54,9 +54,9 @@ class Sieve:
                 rows = rows[len(tried) :]
                 reach *= 2
                 continue
-            certain = self._convictable(error, tried)
+            certain = certain_culprits(error, tried)
             suspect = certain[0] if certain else culprit(error, tried) or tried[len(tried) // 2].entry_id
-            if suspect in self._impure:
+            if not self._impure.isdisjoint([suspect, *certain]):
                 raise error
             first = next(index for index, row in enumerate(tried) if row.entry_id == suspect)
             before, after = rows[:first], rows[first:]
@@ -74,12 +74,6 @@ class Sieve:
             rows = after
             # The next culprit is likely as near: much of what comes after it would be sent in vain.
             reach = first + _SENT_AGAIN
-
-    def _convictable(self, error: DBAPIError, tried: list[Row]) -> list[str]:
-        """Return the ids of records that this error convicts: each is one row, and nothing else."""
-        certain = certain_culprits(error, tried)
-        count = Counter(row.entry_id for row in tried) if certain else {}
-        return certain if all(count[one] == 1 and one not in self._impure for one in certain) else []
 
     def _without_lacking(self, rows: list[Row]) -> list[Row]:
         """Convict records whose one row lacks a value that it must have; return the rows of the others."""
