@@ -132,15 +132,18 @@ def _message(error: BaseException | None) -> str:
     return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
 
 
-def _traceback(error: BaseException) -> str:
-    """Return what Python prints, without the carets under each line: to find their places takes most of the time."""
-    formatted = traceback.TracebackException.from_exception(error, lookup_lines=False)
-    link: traceback.TracebackException | None = formatted
-    while link is not None:
-        for frame in link.stack:
-            frame.colno = None
-        link = link.__cause__ or link.__context__
-    return "".join(formatted.format())
+def _traceback(error: BaseException, seen: frozenset[int] = frozenset()) -> str:
+    """Return what Python prints, but for the carets under each line: to find their places takes most of the time."""
+    if isinstance(error, BaseExceptionGroup):
+        return "".join(traceback.format_exception(error))
+    origin, link = error.__cause__, "The above exception was the direct cause of the following exception:"
+    if origin is None and not error.__suppress_context__:
+        origin, link = error.__context__, "During handling of the above exception, another exception occurred:"
+    seen |= {id(error)}
+    before = f"{_traceback(origin, seen)}\n{link}\n\n" if origin is not None and id(origin) not in seen else ""
+    frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False).format()
+    head = ["Traceback (most recent call last):\n"] if frames else []
+    return before + "".join([*head, *frames, *traceback.format_exception_only(error)])
 
 
 def _printable(text: str) -> str:
