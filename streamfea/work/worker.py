@@ -330,6 +330,7 @@ class Worker:
 
     def _give_back_unseen(self) -> None:
         """Hand over what the server delivered in a reply that a lost connection swallowed: nobody has started it."""
+        self._redis.call(self._reader.confirm)  # what is done is not held any more, and must not look unseen
         unseen = self._redis.call(lambda: self._group.unseen(self._holding, 10 * self._queue.batch_size))
         if unseen:
             self._redis.call(lambda: self._group.hand_over(map(_delivered_in_vain, unseen)))

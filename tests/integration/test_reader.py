@@ -202,3 +202,17 @@ def held(client: Redis, project: Project) -> int:
 
 def execute(client: Any, *command: str) -> None:
     client.execute_command(*command)
+
+
+def test_cut_connections_and_stops_have_nothing_done_twice(project: Project, client: Redis, rows: Rows) -> None:
+    project.configure(claim_idle="1h", batch_size=50)
+    add(client, project, *({"n": number} for number in range(12_000)))
+    for _ in range(3):
+        before = len(rows())
+        with project.consuming() as consumer:
+            wait_until(lambda: len(rows()) > before + 500, "it is at full speed")  # noqa: B023 - called at once
+            execute(client, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            assert consumer.terminate() == 0
+        assert held(client, project) == 0 or "handed over" in consumer.log()
+    project.run("consume", "--until-empty")
+    assert sorted(rows()) == list(range(12_000))
