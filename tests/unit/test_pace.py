@@ -102,3 +102,21 @@ def test_no_more_are_asked_for_than_fit_in_memory() -> None:
 def test_longer_records_count_at_once_and_shorter_ones_by_and_by() -> None:
     assert sized(Pace(_SECOND, 500, 1000), 400, 1000) == 100
     assert sized(Pace(_SECOND, 500, 1000), 1000, 400) == 121  # 10 - 0.3 * 6 bytes a record
+
+
+def test_there_is_room_for_more_if_it_takes_no_longer_than_that() -> None:
+    pace = Pace(_SECOND, 500, _MANY_BYTES)
+    assert not pace.leaves_room(3600)  # nothing is known
+    pace.observe(100, 0.25, 100)
+    assert pace.count == 400
+    assert pace.leaves_room(1.0)
+    assert not pace.leaves_room(0.99)
+
+
+def test_there_is_room_for_more_if_memory_holds_twice_as_many() -> None:
+    pace = Pace(_SECOND, 100, 2_000)
+    pace.observe(100, 0.0, 1_000)
+    assert pace.count == 100
+    assert pace.leaves_room(1.0)
+    pace.observe(100, 0.0, 1_001)
+    assert not pace.leaves_room(1.0)
