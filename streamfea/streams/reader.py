@@ -59,7 +59,8 @@ class Reader:
     @property
     def is_ahead(self) -> bool:
         """Whether something was asked for that is not received yet."""
-        return self._connection is not None or self._failure is not None or bool(self._arrived)
+        with self._lock:  # while another thread takes it in, it is in none of these
+            return self._connection is not None or self._failure is not None or bool(self._arrived)
 
     def receive(self) -> list[Entry]:
         """Return the new entries that were asked for."""
@@ -119,7 +120,7 @@ class Reader:
         if self._connection is None:
             return
         try:
-            self._arrived = self._receive()
+            self._arrived = [*self._arrived, *self._receive()]
         except RedisError as error:
             self._failure = error
 

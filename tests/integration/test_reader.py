@@ -1,5 +1,6 @@
 """Entries are acknowledged with the next read, and read ahead while others run: none is lost, or waits for long."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -131,6 +132,18 @@ def test_entries_that_came_with_a_refusal_to_acknowledge_are_kept(client: Redis,
     execute(client, "ACL", "SETUSER", name, "+xack")
     assert [entry.id for entry in reader.receive()] == ["3-0", "4-0"]
     assert pending(client, consumer) == ["3-0", "4-0"]
+
+
+def test_what_another_thread_is_taking_in_is_still_to_be_received(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    client.client_pause(500, all=False)
+    reader.read_ahead(2)
+    catching_up = threading.Thread(target=lambda: reader.catch_up(lambda _: None))
+    catching_up.start()
+    wait_until(lambda: reader._connection is None, "the other thread waits for the reply")
+    assert reader.is_ahead
+    assert [entry.id for entry in reader.receive()] == ["1-0", "2-0"]
+    catching_up.join()
 
 
 def test_a_group_that_is_gone_is_created_again_whatever_was_to_be_acknowledged(
