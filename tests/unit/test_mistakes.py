@@ -1,5 +1,6 @@
 """What is said about mistakes in a configuration, and what is never shown of it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -175,3 +176,36 @@ def test_mistakes_are_counted_and_each_is_told_once() -> None:
         "  STREAMFEA_X: there is no such setting; write STREAMFEA_SECTION__KEY, or unset it",
         "  STREAMFEA_Y: there is no such setting; write STREAMFEA_SECTION__KEY, or unset it",
     ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost", "redis://localhost/", "redis://localhost:6379/0", "rediss://u:p%2F@h:1/%31%32",
+        "unix:///run/redis.sock", "unix:///X",
+    ],
+)  # fmt: skip
+def test_addresses_of_a_redis_that_can_be_read(url: str) -> None:
+    assert check_redis_url(url) == url
+
+
+_UNREADABLE = "cannot be read: check host and port, and write / ? # @ : in a password as %2F %3F %23 %40 %3A"
+_NO_NUMBER = "the database after the host has to be a number, as in redis://localhost:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("unix://", "name the socket, as in unix:///run/redis.sock"),
+        ("unix:///", "name the socket, as in unix:///run/redis.sock"),
+        ("redis://localhost:port/0", _UNREADABLE),
+        ("redis://localhost:70000/0", _UNREADABLE),
+        ("redis://[::1/0", _UNREADABLE),
+        ("redis://localhost/orders", _NO_NUMBER),
+        ("redis://localhost/X", _NO_NUMBER),
+        ("redis://localhost/\N{ARABIC-INDIC DIGIT ONE}", _NO_NUMBER),
+    ],
+)
+def test_addresses_of_a_redis_that_cannot_be_read(url: str, what: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(what)}$"):
+        check_redis_url(url)
