@@ -37,7 +37,7 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm import attributes as orm_attributes
 from sqlalchemy.orm.base import NO_VALUE
-from sqlalchemy.orm.decl_api import DeclarativeAttributeIntercept
+from sqlalchemy.orm.decl_api import DCTransformDeclarative
 from sqlalchemy.sql import operators
 
 __all__ = ["Base", "NullableBoolean", "View", "is_view"]
@@ -62,7 +62,7 @@ _NAMING_CONVENTION = {
 }
 
 
-class _ModelType(DeclarativeAttributeIntercept):
+class _ModelType(DCTransformDeclarative):
     """Makes an object of a model without SQLAlchemy's event for new objects, where nobody listens to it.
 
     The event costs more than all else that there is to a new object of plain columns.
@@ -122,6 +122,7 @@ def _known(model: type, attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _new(model: Any, attributes: dict[str, Any]) -> Any:
     """Return an object with these attributes, and do at once what setting each does: value, history, modified."""
+    model.__mapper__._check_configure()  # others may have come since that lead to this one
     instance = object.__new__(model)
     state: Any = InstanceState(instance, model._sa_class_manager)
     state.committed_state = dict.fromkeys(attributes, NO_VALUE)
@@ -138,8 +139,8 @@ def _given_at_once(model: Any) -> frozenset[str] | None:
     if mapper is None:
         return None
     manager: Any = mapper.class_manager
-    ways = (manager.original_init, model.__new__, model.__setattr__)
-    is_made_as_any_other = ways == (Base.__init__, object.__new__, object.__setattr__)
+    ways = (model.__init__, manager.original_init, model.__new__, model.__setattr__)
+    is_made_as_any_other = ways == (manager.new_init, Base.__init__, object.__new__, object.__setattr__)
     is_heard_by_its_mapper_only = len(list(manager.dispatch.init)) == 1 and mapper.polymorphic_on is None
     return plain_attributes(model) if is_made_as_any_other and is_heard_by_its_mapper_only else None
 

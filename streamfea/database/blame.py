@@ -13,13 +13,13 @@ import psycopg
 from sqlalchemy import Column, inspect
 from sqlalchemy.exc import DBAPIError
 
-from streamfea.database.bulk import Row
+from streamfea.database.bulk import Row, copied_with
 
 # PostgreSQL's detail for unique and foreign-key violations: Key (a, b)=(1, x) already exists.
 _KEY_DETAIL = re.compile(r"Key \((?P<columns>.+?)\)=\((?P<values>.*)\) ", re.DOTALL)
 
 # Its context of an error in a COPY, in whatever language: COPY table, line 3, column name: "value"
-_COPY_LINE = re.compile(r"^COPY (?P<table>.+?), \D*(?P<number>\d+)", re.MULTILINE)
+_COPY_LINE = re.compile(r"COPY .+?, \D*(?P<number>\d+)")
 
 
 def suspects(error: BaseException, added: Iterable[tuple[str, object]]) -> set[str]:
@@ -44,11 +44,9 @@ def culprit(error: BaseException, rows: Sequence[Row]) -> str | None:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, psycopg.Error):
         return None
-    line = _COPY_LINE.search(cause.diag.context or "")
-    if line is not None:
-        of_table = [row for row in rows if row.plan.table.name == line["table"]]
-        number = int(line["number"])
-        return of_table[number - 1].entry_id if number <= len(of_table) else None
+    stumbled_over = _row_at_line(error, cause)
+    if stumbled_over is not None:
+        return stumbled_over.entry_id
     suspected = suspects(error, ((row.entry_id, row.instance) for row in rows))
     return next((row.entry_id for row in rows if row.entry_id in suspected), None)
 
@@ -61,11 +59,13 @@ def certain_culprits(error: BaseException, rows: Sequence[Row]) -> list[str]:
     else can be wrong with one of them: another row of its entry, another deferred constraint.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if any(row.plan.has_triggers for row in rows):
+        return []
     count = Counter(row.entry_id for row in rows)
     if isinstance(cause, (psycopg.errors.NotNullViolation, psycopg.errors.CheckViolation)):
-        one = culprit(error, rows) if _COPY_LINE.search(cause.diag.context or "") else None
-        return [one] if one is not None and count[one] == 1 else []
-    if not isinstance(cause, psycopg.errors.UniqueViolation) or cause.diag.context:
+        row = _row_at_line(error, cause)
+        return [row.entry_id] if row is not None and count[row.entry_id] == 1 else []
+    if not isinstance(cause, psycopg.errors.UniqueViolation) or copied_with(error):
         return []
     holders = _holders(cause, rows)
     if any(count[row.entry_id] > 1 for row in holders):
@@ -73,6 +73,13 @@ def certain_culprits(error: BaseException, rows: Sequence[Row]) -> list[str]:
     if len(holders) > 1:
         holders = holders[1:] if len(holders[0].plan.deferred) == 1 else []
     return [row.entry_id for row in holders]
+
+
+def _row_at_line(error: BaseException, cause: psycopg.Error) -> Row | None:
+    """Return the row at which a COPY has stopped, as its error says."""
+    line = _COPY_LINE.match(cause.diag.context or "")
+    copied = copied_with(error)
+    return copied[int(line["number"]) - 1] if line is not None and int(line["number"]) <= len(copied) else None
 
 
 def _holders(cause: psycopg.Error, rows: Sequence[Row]) -> list[Row]:

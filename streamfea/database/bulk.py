@@ -24,7 +24,7 @@ from streamfea.database.binding import LEFT_OUT, ORDINARY, as_sent, fields_of
 from streamfea.database.driver import driver_of
 from streamfea.model import plain_attributes
 
-__all__ = ["Plan", "Plans", "Row", "check_deferred", "copy_rows", "is_held"]
+__all__ = ["Plan", "Plans", "Row", "check_deferred", "copied_with", "copy_rows", "is_held"]
 
 # How often an object is referred to that only one list knows; Python versions differ.
 _probe = [object()]
@@ -34,7 +34,9 @@ _ALONE = sys.getrefcount(_probe[0])
 _ABOUT_TABLE = text(
     "SELECT relkind IN ('r', 'p') AND NOT relhasrules AND NOT relrowsecurity AS is_ordinary, "
     "ARRAY(SELECT format('%I.%I', nspname, conname) FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace "
-    "WHERE conrelid = pg_class.oid AND condeferred) AS deferred FROM pg_class WHERE oid = to_regclass(:name)"
+    "WHERE conrelid = pg_class.oid AND condeferred) AS deferred, "
+    "EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal) AS has_triggers "
+    "FROM pg_class WHERE oid = to_regclass(:name)"
 )
 
 
@@ -84,12 +86,25 @@ class Plans:
 
 
 class Plan:
-    """How new objects of one mapped class are written; `deferred` are the constraints that COMMIT would check."""
+    """How new objects of one mapped class are written.
 
-    def __init__(self, mapper: Mapper[Any], table: Table, name: str, dialect: Dialect, deferred: Sequence[str]) -> None:
+    `deferred` are the constraints that COMMIT would check. With triggers, a row may become another one.
+    """
+
+    def __init__(
+        self,
+        mapper: Mapper[Any],
+        table: Table,
+        name: str,
+        dialect: Dialect,
+        deferred: Sequence[str] = (),
+        *,
+        has_triggers: bool = False,
+    ) -> None:
         self.table = table
         self.name = name
         self.deferred = deferred
+        self.has_triggers = has_triggers
         self._mapper = mapper
         model: Any = mapper.class_  # mypy takes a class for not hashable
         self.model_name = f"{model.__module__}.{model.__name__}"
@@ -148,21 +163,30 @@ def is_held(instances: Sequence[object], index: int) -> bool:
 def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
     """Write rows, those of referenced tables first, each table's in their order.
 
-    Raises the SQLAlchemy exceptions that a flush would raise.
+    Raises the SQLAlchemy exceptions that a flush would raise; `copied_with()` tells which rows went along.
     """
     plans = {row.plan for row in rows}
     if len(plans) > 1:
         order = _order(tuple(plan.table for plan in sorted(plans, key=lambda plan: plan.model_name)))
         rows = sorted(rows, key=lambda row: order[row.plan.table])
     driver = driver_of(connection)
-    for (name, columns), group in groupby(rows, key=lambda row: (row.plan.name, row.columns)):
+    for (name, columns), of_one_copy in groupby(rows, key=lambda row: (row.plan.name, row.columns)):
+        group = list(of_one_copy)
         statement = f"COPY {name} ({', '.join(columns)}) FROM STDIN"
         try:
             with driver.cursor() as cursor, cursor.copy(statement) as copy:
                 for row in group:
                     copy.write_row(row.values)
         except psycopg.Error as error:
-            raise _as_sqlalchemys(connection, statement, error) from error
+            failure: Any = _as_sqlalchemys(connection, statement, error)
+            failure.copied = group
+            raise failure from error
+
+
+def copied_with(error: BaseException) -> Sequence[Row]:
+    """Return the rows of the one COPY that failed with `error`, by whose lines PostgreSQL counts."""
+    copied: Sequence[Row] = getattr(error, "copied", ())
+    return copied
 
 
 def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
@@ -195,7 +219,7 @@ def _plan(model: type, connection: Connection) -> Plan | None:
     about = connection.execute(_ABOUT_TABLE, {"name": name}).one_or_none()
     if about is None or not about.is_ordinary:
         return None
-    return Plan(mapper, table, name, connection.dialect, about.deferred)
+    return Plan(mapper, table, name, connection.dialect, about.deferred, has_triggers=about.has_triggers)
 
 
 def _is_simple(mapper: Mapper[Any]) -> bool:

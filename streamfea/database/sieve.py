@@ -81,12 +81,12 @@ class Sieve:
         return [row for row in rows if not (row.lacks and count[row.entry_id] == 1 and self._is_convicted(row))]
 
     def _is_convicted(self, row: Row) -> bool:
-        if row.entry_id in self._impure:
+        if row.entry_id in self._impure or row.plan.has_triggers:
             return False
         self._set_savepoint()
         try:
             copy_rows(self._connection, [row])
-        except IntegrityError as error:
+        except (DataError, IntegrityError) as error:
             if certain_culprits(error, [row]):
                 self.failed[row.entry_id] = _without_traceback(error)
         self._go_back()  # in any case: its turn comes with the others'

@@ -90,12 +90,13 @@ class Reader:
     def catch_up(self, hold: Callable[[list[Entry]], object]) -> None:
         """Do what waits for the next request, which may be long in coming; `hold` is told what is there to be received.
 
-        Does nothing while another thread waits for the server.
+        Waits for nothing: not for a reply that has not come, nor for another thread that does.
         """
         if not self._lock.acquire(blocking=False):
             return
         try:
-            self._take_in()
+            if self._has_something_to_read():
+                self._take_in()
             hold(self._arrived)
             self.confirm()
         finally:
@@ -115,6 +116,12 @@ class Reader:
             raise
         self._connection = connection
         self._sent, self._waiting = self._waiting, []
+
+    def _has_something_to_read(self) -> bool:
+        try:
+            return self._connection is not None and bool(self._connection.can_read())
+        except RedisError:  # what is wrong, reading will tell
+            return True
 
     def _take_in(self) -> None:
         if self._connection is None:

@@ -77,13 +77,12 @@ class Lease:
     def _run(self) -> None:
         while not self._ended.wait(self.every_seconds):
             self._watch.beat()
-            try:
-                self._beside()
-                self.renew()
-                self._keep_name()
-            except RedisError as error:
-                # The loop meets the same error and waits for the server; until then nobody else can claim either.
-                log.debug("could not renew", reason=str(error))
+            for step in (self.renew, self._keep_name, self._beside):
+                try:
+                    step()
+                except RedisError as error:
+                    # The loop meets the same error and waits for the server; until then nobody else can claim either.
+                    log.debug("could not renew", reason=str(error))
 
     def _keep_name(self) -> None:
         other = self._presence.renew()

@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 _LONGEST_ERROR = 4_096
 _LONGEST_TRACEBACK = 16_384
+_LONGEST_CHAIN = 50
 _DONE = (Verdict.DONE, Verdict.DUPLICATE)
 
 
@@ -132,18 +133,39 @@ def _message(error: BaseException | None) -> str:
     return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
 
 
-def _traceback(error: BaseException, seen: frozenset[int] = frozenset()) -> str:
-    """Return what Python prints, but for the carets under each line: to find their places takes most of the time."""
-    if isinstance(error, BaseExceptionGroup):
-        return "".join(traceback.format_exception(error))
-    origin, link = error.__cause__, "The above exception was the direct cause of the following exception:"
-    if origin is None and not error.__suppress_context__:
-        origin, link = error.__context__, "During handling of the above exception, another exception occurred:"
-    seen |= {id(error)}
-    before = f"{_traceback(origin, seen)}\n{link}\n\n" if origin is not None and id(origin) not in seen else ""
+def _traceback(error: BaseException) -> str:
+    """Return what Python prints of the last exceptions in a chain of any length.
+
+    But for the carets under each line: to find their places takes most of the time.
+    """
+    parts: list[str] = []
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen and len(seen) < _LONGEST_CHAIN:
+        seen.add(id(link))
+        if isinstance(link, BaseExceptionGroup):
+            parts.append("".join(traceback.format_exception(link)))
+            break
+        parts.append(_traceback_of_one(link))
+        origin, joint = link.__cause__, "The above exception was the direct cause of the following exception:"
+        if origin is None and not link.__suppress_context__:
+            origin, joint = link.__context__, "During handling of the above exception, another exception occurred:"
+        if origin is not None and id(origin) not in seen:
+            parts.append(f"\n{joint}\n\n")
+        link = origin
+    return "".join(reversed(parts))
+
+
+def _traceback_of_one(error: BaseException) -> str:
     frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False).format()
     head = ["Traceback (most recent call last):\n"] if frames else []
-    return before + "".join([*head, *frames, *traceback.format_exception_only(error)])
+    kind = type(error)
+    name = (
+        kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    message = _message(error)
+    notes = [f"{note}\n" for note in getattr(error, "__notes__", ())]
+    return "".join([*head, *frames, f"{name}: {message}\n" if message else f"{name}\n", *notes])
 
 
 def _printable(text: str) -> str:

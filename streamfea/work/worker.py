@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -123,6 +124,10 @@ class Worker:
             self._finish()
         except Interrupted:
             pass
+        except BaseException:
+            with suppress(RedisError):  # or a successor would do again what is done
+                self._reader.confirm()
+            raise
         finally:
             self._lease.end()
         self._leave()

@@ -349,6 +349,25 @@ class Elsewhere(Base):
     name: Mapped[str]
 
 
+class Namesake(Base):
+    """Has the name of another table, in another schema."""
+
+    __tablename__ = "Else Where"
+    __table_args__ = (CheckConstraint("name <> 'bad'", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class Soon(Base):
+    """One constraint is checked when a statement ends, another by COMMIT."""
+
+    __tablename__ = "soon"
+    __table_args__ = (UniqueConstraint("code", deferrable=True, initially="IMMEDIATE"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[int]
+    parent_id = mapped_column(ForeignKey("parent.id", deferrable=True, initially="DEFERRED"))
+
+
 class Zoo(Base):
     __tablename__ = "zoo"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -659,3 +678,45 @@ def test_whose_doing_it_is_that_a_deferred_constraint_is_violated_is_found_as_by
 
     in_bulk(engine, sessions, lambda session, _: session.add(LateKeys(must="given")), 1)  # so that nothing is looked up
     assert in_bulk(engine, sessions, process, len(records)) == one_by_one(engine, process, len(records))
+
+
+_FILL_FROM_THE_LAST = """
+CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    NEW.name := coalesce(NEW.name, (SELECT name FROM parent ORDER BY id DESC LIMIT 1)); RETURN NEW; END $$;
+CREATE TRIGGER fill BEFORE INSERT ON parent FOR EACH ROW EXECUTE FUNCTION fill()
+"""
+
+
+@pytest.mark.parametrize(
+    ("records", "setup"),
+    [
+        # Each way to leave a column to the server is a COPY of its own, which counts its own lines.
+        ([Wide(by_server="x"), Wide(by_server="x"), Wide(), Wide(small=150), Wide()], ""),
+        (
+            [Elsewhere(name="a"), Namesake(name="a"), Elsewhere(name="bad"), Namesake(name="bad"), Namesake(name="b")],
+            "",
+        ),
+        ([Parent(name="a"), Parent(name=None), Parent(name=None)], _FILL_FROM_THE_LAST),
+        ([Soon(code=1, parent_id=9), Soon(code=1), Soon(code=2)], ""),
+        ([Wide(must=None, words="too long by far"), Wide(), Wide(must=None), Wide(small=150)], ""),
+    ],
+    ids=["copies", "namesakes", "trigger", "immediate", "lacks and more"],
+)
+def test_good_records_are_not_taken_for_bad_ones_beside_them(
+    engine: Engine, sessions: "sessionmaker[DbSession]", records: list[Base], setup: str
+) -> None:
+    if setup:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(setup)
+    given = [
+        (type(one), {name: value for name, value in vars(one).items() if name != "_sa_instance_state"})
+        for one in records
+    ]
+
+    def process(session: Session, number: int) -> None:
+        model, values = given[number]
+        session.add(model(**({"by_sql": "given", **values} if model is Wide else values)))
+
+    expected = one_by_one(engine, process, len(given))
+    in_bulk(engine, sessions, process, len(given))  # so that nothing is looked up
+    assert in_bulk(engine, sessions, process, len(given)) == expected

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +11,14 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004 - redis-py's name for it
 
+from streamfea.entry import Entry
 from streamfea.settings import Queue, RedisSettings
 from streamfea.streams.connect import open_redis
 from streamfea.streams.group import Group
+from streamfea.streams.presence import Holder, Presence
 from streamfea.streams.reader import Reader
+from streamfea.work.lease import Lease
+from streamfea.work.runner import Watch
 from tests.commands import Project
 from tests.integration.test_consume import add, nothing_is_left
 from tests.waiting import wait_until
@@ -75,18 +80,23 @@ def test_what_is_acknowledged_while_a_reply_is_ahead_is_not_forgotten(client: Re
     assert pending(client, consumer) == ["3-0", "4-0"]
 
 
-def test_another_thread_can_catch_up_and_meets_what_is_then_met_again(client: Redis, consumer: Consumer) -> None:
+def test_another_thread_can_catch_up_and_meets_what_is_then_met_again(
+    client: Redis, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = consumer.reader
     first = read(reader, 2)
     reader.read_ahead(2)
     reader.acknowledge(first)
     told: list[list[str]] = []
+    wait_until(lambda: pending(client, consumer) == ["1-0", "2-0", "3-0", "4-0"], "the reply is there")
     reader.catch_up(lambda arrived: told.append([entry.id for entry in arrived]))
     assert told == [["3-0", "4-0"]]
     assert pending(client, consumer) == ["3-0", "4-0"]
     assert [entry.id for entry in reader.receive()] == ["3-0", "4-0"]
     reader.read_ahead(2)
+    wait_until(lambda: len(pending(client, consumer)) == 4, "the reply is there")
     reader._connection.disconnect()
+    monkeypatch.setattr(reader, "_has_something_to_read", lambda: True)
     reader.catch_up(lambda _: None)
     assert reader.is_ahead
     with pytest.raises(ConnectionError):
@@ -134,16 +144,44 @@ def test_entries_that_came_with_a_refusal_to_acknowledge_are_kept(client: Redis,
     assert pending(client, consumer) == ["3-0", "4-0"]
 
 
-def test_what_another_thread_is_taking_in_is_still_to_be_received(client: Redis, consumer: Consumer) -> None:
+def test_what_another_thread_is_taking_in_is_still_to_be_received(
+    client: Redis, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = consumer.reader
-    client.client_pause(500, all=False)
+    receive, has_begun = reader._receive, threading.Event()
+
+    def receive_slowly() -> list[Entry]:
+        entries = receive()
+        has_begun.set()
+        time.sleep(0.3)
+        return entries
+
+    monkeypatch.setattr(reader, "_receive", receive_slowly)
     reader.read_ahead(2)
+    wait_until(lambda: pending(client, consumer) == ["1-0", "2-0"], "the reply is there")
     catching_up = threading.Thread(target=lambda: reader.catch_up(lambda _: None))
     catching_up.start()
-    wait_until(lambda: reader._connection is None, "the other thread waits for the reply")
+    assert has_begun.wait(5)
     assert reader.is_ahead
     assert [entry.id for entry in reader.receive()] == ["1-0", "2-0"]
     catching_up.join()
+
+
+def test_leases_are_renewed_whatever_hinders_what_is_done_beside(client: Redis, consumer: Consumer) -> None:
+    queue = consumer.group.queue.model_copy(update={"claim_idle": timedelta(milliseconds=600)})
+    group = Group(consumer.client, queue, "c")
+    execute(client, "ACL", "SETUSER", queue.stream, "-xack")
+    reader = Reader(consumer.client, group)
+    done, held = read(reader, 1), read(reader, 1)
+    reader.acknowledge(done)
+    presence = Presence(consumer.client, queue, "c", Holder.here())
+    lease = Lease(group, presence, Watch(), lambda: reader.catch_up(lambda _: None))
+    lease.hold(held)
+    lease.start()
+    time.sleep(1.5)
+    [entry] = client.xpending_range(queue.stream, queue.group, held[0], held[0], 1)
+    lease.end()
+    assert int(entry["time_since_delivered"]) < 600
 
 
 def test_a_group_that_is_gone_is_created_again_whatever_was_to_be_acknowledged(

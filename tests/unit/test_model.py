@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import ForeignKey, event, inspect
 from sqlalchemy.ext.mutable import MutableDict
-from sqlalchemy.orm import InstanceState, Mapped, mapped_column, relationship, validates
+from sqlalchemy.orm import InstanceState, Mapped, MappedAsDataclass, mapped_column, relationship, validates
 from sqlalchemy.types import JSON
 
 from streamfea.model import Base
@@ -153,6 +153,49 @@ def test_listeners_hear_of_new_objects() -> None:
     Heard(name="b")
 
     assert heard == [{"name": "a"}, {"name": "b"}]
+
+
+def test_a_constructor_that_is_wrapped_later_is_called() -> None:
+    class Wrapped(Model):
+        __tablename__ = "wrapped"
+        name: Mapped[str]
+
+    wrapped: Any = Wrapped
+    made = wrapped.__init__
+
+    def named(self: Wrapped, **attributes: Any) -> None:
+        made(self, **{"name": "by the wrapper", **attributes})
+
+    wrapped.__init__ = named
+    assert [Wrapped().name, Wrapped().name] == ["by the wrapper"] * 2
+
+
+def test_a_model_may_be_a_dataclass() -> None:
+    class Point(MappedAsDataclass, Base):
+        __tablename__ = "point"
+        metadata = Model.metadata
+        id: Mapped[int] = mapped_column(primary_key=True, init=False)
+        x: Mapped[int]
+        y: Mapped[int] = mapped_column(default=2)
+
+    point: Any = Point
+    assert (point(1).x, point(1).y) == (1, 2)
+
+
+def test_what_later_models_add_is_there() -> None:
+    class Early(Model):
+        __tablename__ = "early"
+        name: Mapped[str]
+
+    Early(name="a")
+
+    class Late(Model):
+        __tablename__ = "late"
+        early_id: Mapped[int] = mapped_column(ForeignKey(Early.id))
+        early: Mapped[Early] = relationship(backref="late")
+
+    made: Any = Early(name="b")
+    assert made.late == []
 
 
 def test_positional_arguments_are_refused() -> None:
