@@ -1,5 +1,6 @@
 """The configuration: where it comes from, and what is said about mistakes in it."""
 
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -327,3 +328,10 @@ def test_the_production_file_shows_every_key_with_its_default() -> None:
         "legacy_errors",
     ):
         assert f"{key} =" in text
+
+
+def test_a_file_that_is_nested_too_deeply_is_told(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.toml"
+    deep.write_text(f"x = {'[' * 100_000}")
+    with pytest.raises(ConfigurationError, match=f"^cannot read {re.escape(str(deep))}: nested too deeply$"):
+        load_settings(deep)
