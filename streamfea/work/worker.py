@@ -270,7 +270,8 @@ class Worker:
         has_more = len(entries) >= self._asked_for
         if has_more and self._pace.leaves_room(_READ_AHEAD_FOR_SECONDS) and not self._is_time_for_due:
             self._asked_for, self._ahead_since = self._pace.count, time.monotonic()
-            self._redis.call(lambda: self._reader.read_ahead(self._asked_for))
+            with suppress(RedisError):  # the next read will meet it, and wait
+                self._reader.read_ahead(self._asked_for)
         else:
             self._redis.call(self._reader.confirm)
 
