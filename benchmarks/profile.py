@@ -26,7 +26,7 @@ _HANDLERS = {
 # Functions by file and name, and what they are for.
 _PHASES = {
     ("json/__init__.py", "loads"): "handler: `json.loads`",
-    ("streamfea/model.py", "__init__"): "handler: the model's constructor",
+    ("streamfea/model.py", "__call__"): "handler: the model's constructor",
     ("database/noting.py", "add"): "handler: `dbsession.add`",
     ("handlers_example/events.py", "process"): "handler: the rest",
     ("benchmarks/handlers/batch.py", "process_batch"): "handler: the rest",
@@ -46,11 +46,14 @@ _PHASES = {
     ("database/session.py", "keep_record"): "between records: session",
     ("work/runner.py", "_run_together"): "between records: loop, isolation",
     ("work/runner.py", "_run_in_company"): "between records: loop, isolation",
-    ("streams/group.py", "read"): "XREADGROUP and its reply",
-    ("streams/group.py", "acknowledge"): "XACK",
+    ("streams/reader.py", "receive"): "XREADGROUP's and XACK's replies",
+    ("streams/reader.py", "read"): "XREADGROUP's and XACK's replies",
+    ("streams/reader.py", "read_ahead"): "asking for them",
     ("work/janitor.py", "tidy"): "trimming",
     ("work/worker.py", "_hold"): "leases",
     ("work/worker.py", "_release"): "leases",
+    ("work/settle.py", "settle"): "settling",
+    ("work/worker.py", "_settle"): "settling",
     ("work/worker.py", "run"): "the rest of the loop",
 }
 
