@@ -100,6 +100,9 @@ class Shim:
         except Interrupted:
             pass
         except Exception as error:
+            if self._stop.is_set():  # and with it, its connection closed under its feet
+                log.debug("ended in the middle of something", queue=self._queue.name, error=repr(error))
+                return
             self._error = self._explained(error)
             self._stop.set()
         finally:

@@ -100,7 +100,7 @@ def test_a_server_that_becomes_a_replica_is_waited_for(tmp_path: Path, own_valke
         client.execute_command("REPLICAOF", "NO", "ONE")
         client.lpush("old", 1)
         wait_until(lambda: on_stream(client, project.stream) == [1], "work goes on")
-        assert shim.terminate(5) == 0
+        assert shim.terminate(5) == 0, shim.log()
 
 
 def test_a_restart_of_redis_is_survived_with_one_line_and_nothing_lost(tmp_path: Path, own_valkey: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_restart_of_redis_is_survived_with_one_line_and_nothing_lost(tmp_path:
             ensure_valkey(own_valkey)
             wait_until(lambda: shim.log().count("waiting for Redis") == shim.log().count("is back"), "it is over")
         assert shim.log().count("waiting for Redis") == 2
-        assert shim.terminate(5) == 0
+        assert shim.terminate(5) == 0, shim.log()
     project.run("shim", "--until-empty")
     with Redis.from_url(url, protocol=2) as client:
         moved = on_stream(client, project.stream)
