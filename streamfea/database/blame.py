@@ -19,7 +19,7 @@ from streamfea.database.bulk import Row, copied_with
 _KEY_DETAIL = re.compile(r"Key \((?P<columns>.+?)\)=\((?P<values>.*)\) ", re.DOTALL)
 
 # Its context of an error in a COPY, in whatever language: COPY table, line 3, column name: "value"
-_COPY_LINE = re.compile(r"COPY .+?, \D*(?P<number>\d+)")
+_LINE = re.compile(r"\D*(\d+)")
 
 
 def suspects(error: BaseException, added: Iterable[tuple[str, object]]) -> set[str]:
@@ -77,9 +77,11 @@ def certain_culprits(error: BaseException, rows: Sequence[Row]) -> list[str]:
 
 def _row_at_line(error: BaseException, cause: psycopg.Error) -> Row | None:
     """Return the row at which a COPY has stopped, as its error says."""
-    line = _COPY_LINE.match(cause.diag.context or "")
     copied = copied_with(error)
-    return copied[int(line["number"]) - 1] if line is not None and int(line["number"]) <= len(copied) else None
+    context = cause.diag.context or ""
+    start = f"COPY {copied[0].plan.table.name}, " if copied else ""
+    line = _LINE.match(context, len(start)) if copied and context.startswith(start) else None
+    return copied[int(line[1]) - 1] if line is not None and int(line[1]) <= len(copied) else None
 
 
 def _holders(cause: psycopg.Error, rows: Sequence[Row]) -> list[Row]:

@@ -60,7 +60,6 @@ class Sieve:
                 raise error
             first = next(index for index, row in enumerate(tried) if row.entry_id == suspect)
             before, after = rows[:first], rows[first:]
-            own = [row for row in tried if row.entry_id == suspect]
             if certain:
                 self.failed.update(dict.fromkeys(certain, _without_traceback(error)))
                 after = [row for row in after if row.entry_id not in self.failed]
@@ -68,6 +67,7 @@ class Sieve:
                     before, after = [], before + after
                 self._write(before)
             else:
+                own = [row for row in tried if row.entry_id == suspect]
                 self._write(before)
                 self._write_one(suspect, own)
                 after = after[len(own) :]

@@ -358,6 +358,15 @@ class Namesake(Base):
     name: Mapped[str]
 
 
+class Numbered(Base):
+    """Has a name in which there is a number already."""
+
+    __tablename__ = "table, 1"
+    __table_args__ = (CheckConstraint("number > 0", "number"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int]
+
+
 class Soon(Base):
     """One constraint is checked when a statement ends, another by COMMIT."""
 
@@ -696,11 +705,12 @@ CREATE TRIGGER fill BEFORE INSERT ON parent FOR EACH ROW EXECUTE FUNCTION fill()
             [Elsewhere(name="a"), Namesake(name="a"), Elsewhere(name="bad"), Namesake(name="bad"), Namesake(name="b")],
             "",
         ),
+        ([Numbered(number=1), Numbered(number=2), Numbered(number=0)], ""),
         ([Parent(name="a"), Parent(name=None), Parent(name=None)], _FILL_FROM_THE_LAST),
         ([Soon(code=1, parent_id=9), Soon(code=1), Soon(code=2)], ""),
         ([Wide(must=None, words="too long by far"), Wide(), Wide(must=None), Wide(small=150)], ""),
     ],
-    ids=["copies", "namesakes", "trigger", "immediate", "lacks and more"],
+    ids=["copies", "namesakes", "a number in the name", "trigger", "immediate", "lacks and more"],
 )
 def test_good_records_are_not_taken_for_bad_ones_beside_them(
     engine: Engine, sessions: "sessionmaker[DbSession]", records: list[Base], setup: str
@@ -713,10 +723,15 @@ def test_good_records_are_not_taken_for_bad_ones_beside_them(
         for one in records
     ]
 
+    runs: list[int] = []
+
     def process(session: Session, number: int) -> None:
+        runs.append(number)
         model, values = given[number]
         session.add(model(**({"by_sql": "given", **values} if model is Wide else values)))
 
     expected = one_by_one(engine, process, len(given))
     in_bulk(engine, sessions, process, len(given))  # so that nothing is looked up
+    runs.clear()
     assert in_bulk(engine, sessions, process, len(given)) == expected
+    assert runs == list(range(len(given)))

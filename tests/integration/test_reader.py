@@ -199,8 +199,7 @@ def test_a_quick_worker_reads_ahead_and_hands_over_what_it_has_read(
     project: Project, client: Redis, rows: Rows
 ) -> None:
     project.configure(claim_idle="1h", batch_size=100)
-    quick = [{"n": number} for number in range(3_000)]
-    add(client, project, *quick, {"n": -1, "do": "slow", "seconds": 2}, *({"n": number} for number in range(-300, -1)))
+    add_with_a_slow_one(client, project, seconds=2)
     with project.consuming() as consumer:
         wait_until(lambda: len(rows()) >= 2_500, "it is at full speed")
         wait_until(lambda: held(client, project) > 100, "it holds more than the batch that is slow")
@@ -215,8 +214,7 @@ def test_what_was_read_ahead_and_taken_over_meanwhile_is_not_done_twice(
     project: Project, client: Redis, rows: Rows
 ) -> None:
     project.configure(claim_idle="1s", batch_size=100)
-    quick = [{"n": number} for number in range(3_000)]
-    add(client, project, *quick, {"n": -1, "do": "slow", "seconds": 4}, *({"n": number} for number in range(-300, -1)))
+    add_with_a_slow_one(client, project, seconds=4)
     with project.consuming() as slow:
         wait_until(lambda: held(client, project) > 100 and len(rows()) >= 2_900, "it holds more than the slow batch")
         with project.consuming() as other:
@@ -243,6 +241,13 @@ def test_a_worker_whose_records_take_long_does_not_read_ahead(project: Project, 
         wait_until(are_done, "all are done")
         assert consumer.terminate() == 0
     assert most <= 8  # a batch that commits, and one that runs
+
+
+def add_with_a_slow_one(client: Redis, project: Project, *, seconds: float) -> None:
+    """Add enough for a worker to come to its full speed, a record that takes long, and what may be read ahead of it."""
+    quick = [{"n": number} for number in range(3_000)]
+    slow = {"n": -1, "do": "slow", "seconds": seconds}
+    add(client, project, *quick, slow, *({"n": number} for number in range(-300, -1)))
 
 
 def held(client: Redis, project: Project) -> int:
