@@ -708,7 +708,7 @@ CREATE TRIGGER fill BEFORE INSERT ON parent FOR EACH ROW EXECUTE FUNCTION fill()
         ([Numbered(number=1), Numbered(number=2), Numbered(number=0)], ""),
         ([Parent(name="a"), Parent(name=None), Parent(name=None)], _FILL_FROM_THE_LAST),
         ([Soon(code=1, parent_id=9), Soon(code=1), Soon(code=2)], ""),
-        ([Wide(must=None, words="too long by far"), Wide(), Wide(must=None), Wide(small=150)], ""),
+        ([LateKeys(short="too long"), LateKeys(must="a"), LateKeys(), LateKeys(must="a", number=9)], ""),
     ],
     ids=["copies", "namesakes", "a number in the name", "trigger", "immediate", "lacks and more"],
 )
