@@ -345,15 +345,22 @@ class Worker:
         """Hand over what was not started, at once and as if it had never been delivered here."""
         self._stop.set()  # so that nothing waits for Redis any more
         try:
-            self._receive_last()
-            self._redis.call(self._reader.confirm)
-            if self._holding:
-                self._redis.call(lambda: self._group.hand_over(map(_never_started, self._holding.values())))
-                log.info("handed over to the other consumers", entries=len(self._holding))
-            self._redis.call(self._group.leave)
-            self._redis.call(self._presence.end)
+            try:
+                self._hand_over()
+            except Interrupted:  # it may be no more than a connection that was cut, and a reply lost with it
+                self._give_back_unseen()
+                self._hand_over()
         except Interrupted as error:
             log.warning("left without handing over: others take over after claim_idle", reason=str(error.__cause__))
+
+    def _hand_over(self) -> None:
+        self._receive_last()
+        self._redis.call(self._reader.confirm)
+        if self._holding:
+            self._redis.call(lambda: self._group.hand_over(map(_never_started, self._holding.values())))
+            log.info("handed over to the other consumers", entries=len(self._holding))
+        self._redis.call(self._group.leave)
+        self._redis.call(self._presence.end)
 
     def _receive_last(self) -> None:
         """Hold what was asked for ahead, to hand it over; if its reply is lost, hand over what nobody has seen."""
