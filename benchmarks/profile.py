@@ -26,7 +26,7 @@ _HANDLERS = {
 # Functions by file and name, and what they are for.
 _PHASES = {
     ("json/__init__.py", "loads"): "handler: `json.loads`",
-    ("streamfea/model.py", "__call__"): "handler: the model's constructor",
+    ("streamfea/transient.py", "__call__"): "handler: the model's constructor",
     ("database/noting.py", "add"): "handler: `dbsession.add`",
     ("handlers_example/events.py", "process"): "handler: the rest",
     ("benchmarks/handlers/batch.py", "process_batch"): "handler: the rest",

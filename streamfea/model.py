@@ -10,9 +10,7 @@ Classic `Column` attributes work as well as typed `Mapped[...]` ones. `View` is 
 a boolean whose "unknown" is a value.
 """
 
-import logging
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -31,25 +29,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import (
     DeclarativeBase,
     InstanceState,
-    Mapper,
     Query,
-    class_mapper,
 )
-from sqlalchemy.orm import attributes as orm_attributes
-from sqlalchemy.orm.base import NO_VALUE
-from sqlalchemy.orm.decl_api import DCTransformDeclarative
 from sqlalchemy.sql import operators
 
+from streamfea.transient import ModelType, Transient
+
 __all__ = ["Base", "NullableBoolean", "View", "is_view"]
-
-log = logging.getLogger(__name__)
-
-# SQLAlchemy 2.1 put the underscore before it.
-_ScalarImpl = next(
-    getattr(orm_attributes, name)
-    for name in ("_ScalarAttributeImpl", "ScalarAttributeImpl")
-    if hasattr(orm_attributes, name)
-)
 
 # Constraints get names that do not depend on the server, so that a migration can find them again: Alembic's
 # documentation, "The Importance of Naming Constraints".
@@ -62,36 +48,10 @@ _NAMING_CONVENTION = {
 }
 
 
-class _ModelType(DCTransformDeclarative):
-    """Makes an object of a model without SQLAlchemy's event for new objects, where nobody listens to it.
-
-    The event costs more than all else that there is to a new object of plain columns.
-    """
-
-    def __call__(cls, /, *arguments: Any, **attributes: Any) -> Any:  # noqa: N805 - of a class, which ruff does not see
-        """Return a new object of the model."""
-        plain = _given_at_once(cls)
-        if plain is None or arguments:
-            return super().__call__(*arguments, **attributes)
-        if not attributes.keys() <= plain:
-            attributes = _known(cls, attributes)
-            if not attributes.keys() <= plain:
-                return super().__call__(**attributes)
-        return _new(cls, attributes)
-
-
-class Base(DeclarativeBase, metaclass=_ModelType):
+class Base(Transient, DeclarativeBase, metaclass=ModelType):
     """The base of every model; its tables are those that `streamfea initdb` creates."""
 
     metadata = MetaData(naming_convention=_NAMING_CONVENTION)
-
-    def __init__(self, /, **attributes: Any) -> None:
-        """Set the given attributes; names that the model does not have are dropped, with a debug log.
-
-        Records grow fields over time, and a new field is no reason to lose the record.
-        """
-        for name, value in _known(type(self), attributes).items():
-            setattr(self, name, value)
 
     def __str__(self) -> str:
         """Return `# module.Class` and a `* name: value` line for each attribute that is set, sorted by name.
@@ -107,57 +67,6 @@ class Base(DeclarativeBase, metaclass=_ModelType):
             if value is not None:
                 lines.append(f"* {name}: {_related_ids(value) if name in relationships else value}")
         return "\n".join(lines)
-
-
-def _known(model: type, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return those of the attributes that the model has."""
-    known = {}
-    for name, value in attributes.items():
-        if hasattr(model, name):
-            known[name] = value
-        else:
-            log.debug("%s has no attribute %r: dropped", model.__name__, name)
-    return known
-
-
-def _new(model: Any, attributes: dict[str, Any]) -> Any:
-    """Return an object with these attributes, and do at once what setting each does: value, history, modified."""
-    model.__mapper__._check_configure()  # others may have come since that lead to this one
-    instance = object.__new__(model)
-    state: Any = InstanceState(instance, model._sa_class_manager)
-    state.committed_state = dict.fromkeys(attributes, NO_VALUE)
-    state.modified = bool(attributes)
-    attributes["_sa_instance_state"] = state
-    instance.__dict__ = attributes
-    return instance
-
-
-@cache
-def _given_at_once(model: Any) -> frozenset[str] | None:
-    """Return the names of the attributes that `_new()` can give objects of a model; None when it must not make them."""
-    mapper: Mapper[Any] | None = inspect(model, raiseerr=False)
-    if mapper is None:
-        return None
-    manager: Any = mapper.class_manager
-    ways = (model.__init__, manager.original_init, model.__new__, model.__setattr__)
-    is_made_as_any_other = ways == (manager.new_init, Base.__init__, object.__new__, object.__setattr__)
-    is_heard_by_its_mapper_only = len(list(manager.dispatch.init)) == 1 and mapper.polymorphic_on is None
-    return plain_attributes(model) if is_made_as_any_other and is_heard_by_its_mapper_only else None
-
-
-@cache
-def plain_attributes(model: type) -> frozenset[str]:
-    """Return the names of a mapped class' columns that nothing watches: setting one does no more than that.
-
-    Listeners and validators have to be there before the first object is made, which is when this is looked up.
-    """
-    mapper: Mapper[Any] = class_mapper(model)
-    names = (attribute.key for attribute in mapper.column_attrs)
-    return frozenset(name for name in names if _is_plain(mapper.class_manager[name].impl))
-
-
-def _is_plain(impl: Any) -> bool:
-    return type(impl) is _ScalarImpl and not impl.dispatch.set and not impl.dispatch._active_history
 
 
 class View(Base):

@@ -32,8 +32,9 @@ class Field:
     """A column: the attribute that holds its value, its quoted name, and how a value is bound.
 
     `types` are the exact types that a bound value may have, `trusted` tells whether it may be written.
-    `when_empty` returns what is written for an attribute that is None or not set, `LEFT_OUT` or `ORDINARY`.
-    A `required` column must not be NULL. One is `shown_as_it_is` if PostgreSQL writes bound values as `str()` does.
+    `when_empty` returns what is written for an attribute that is None or not set, `LEFT_OUT` or `ORDINARY`; where one
+    that is not set is always left out, `is_left_out`. A `required` column must not be NULL. One is `shown_as_it_is` if
+    PostgreSQL writes bound values as `str()` does.
     """
 
     key: str
@@ -42,8 +43,14 @@ class Field:
     types: frozenset[type]
     trusted: Callable[[Any], bool] | None
     when_empty: Callable[[dict[str, Any]], Any] | None
+    is_left_out: bool
     required: bool
     shown_as_it_is: bool
+
+    @property
+    def is_written_as_it_is(self) -> bool:
+        """Whether a value's type alone tells whether it may be written, and it is written unchanged."""
+        return self.process is None and self.trusted is None
 
 
 def fields_of(mapper: Mapper[Any], table: Table, dialect: Dialect) -> list[Field]:
@@ -68,8 +75,18 @@ def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dial
     types, trusted = _trusted(implementation, process)
     if getattr(column.type, "precision", None) is not None and not isinstance(column.type, sqltypes.Numeric):
         types = frozenset()  # a cast to the type without its precision comes first in an INSERT: rounded twice
-    empty = _when_empty(key, column, table)
-    return Field(key, name, process, types, trusted, empty, not column.nullable, _is_shown_as_it_is(implementation))
+    fallback = _default(column, table)
+    return Field(
+        key,
+        name,
+        process,
+        types,
+        trusted,
+        _when_empty(key, column, fallback),
+        fallback is _leave_out,
+        not column.nullable,
+        _is_shown_as_it_is(implementation),
+    )
 
 
 def _trusted(
@@ -100,9 +117,10 @@ def _innermost(implementation: TypeEngine[Any]) -> Any:
     return kind
 
 
-def _when_empty(key: str, column: Column[Any], table: Table) -> Callable[[dict[str, Any]], Any] | None:
+def _when_empty(
+    key: str, column: Column[Any], fallback: Callable[[], Any] | None
+) -> Callable[[dict[str, Any]], Any] | None:
     """Return what an INSERT of the ORM does for an attribute that is None or not set; None if it writes NULL."""
-    fallback = _default(column, table)
     if not column.type.should_evaluate_none:
         return None if fallback is None else lambda _: fallback()
     return lambda given: ORDINARY if key in given else (None if fallback is None else fallback())
@@ -117,8 +135,12 @@ def _default(column: Column[Any], table: Table) -> Callable[[], Any] | None:
             return lambda: default.arg(None)
         return lambda: ORDINARY
     if column.server_default is not None or column.identity is not None or column is table.autoincrement_column:
-        return lambda: LEFT_OUT
+        return _leave_out
     return (lambda: ORDINARY) if column.primary_key else None
+
+
+def _leave_out() -> object:
+    return LEFT_OUT
 
 
 def _takes_no_context(function: Any) -> bool:

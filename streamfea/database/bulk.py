@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
+from operator import attrgetter, contains, itemgetter
 from typing import Any
 
 import psycopg
@@ -22,13 +23,16 @@ from sqlalchemy.schema import sort_tables
 
 from streamfea.database.binding import LEFT_OUT, ORDINARY, as_sent, fields_of
 from streamfea.database.driver import driver_of
-from streamfea.model import plain_attributes
+from streamfea.transient import STATE, plain_attributes
 
 __all__ = ["Plan", "Plans", "Row", "check_deferred", "copied_with", "copy_rows", "is_held"]
 
 # How often an object is referred to that only one list knows; Python versions differ.
 _probe = [object()]
 _ALONE = sys.getrefcount(_probe[0])
+
+# Of so many ways to set a class' attributes, in whatever order, it is remembered how they are written.
+_SHAPES = 1_000
 
 # Rules are not applied to COPY, row security forbids it.
 _ABOUT_TABLE = text(
@@ -40,19 +44,41 @@ _ABOUT_TABLE = text(
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """The columns that rows of a plan are written to, and the statement that does."""
+
+    plan: "Plan"
+    columns: tuple[str, ...]
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How the values of a layout's columns are taken from an object, and their types if each is written as it is."""
+
+    layout: Layout
+    values: Callable[[dict[str, Any]], tuple[Any, ...]]
+    types: tuple[frozenset[type], ...]
+
+
 @dataclass(slots=True)
 class Row:
-    """A new object whose record has ended, with the columns and values that it is written with.
+    """A new object whose record has ended, with the values that it is written with.
 
     One that `lacks` a value is known to fail before it is tried.
     """
 
     entry_id: str
-    plan: "Plan"
     instance: object
-    columns: tuple[str, ...]
-    values: list[Any]
-    lacks: bool
+    layout: Layout
+    values: Sequence[Any]
+    lacks: bool = False
+
+    @property
+    def plan(self) -> "Plan":
+        """How objects of its class are written."""
+        return self.layout.plan
 
     def shown(self, columns: Sequence[str]) -> str | None:
         """Return the values of these columns as PostgreSQL names a key in an error; None if that may look different."""
@@ -60,9 +86,9 @@ class Row:
         return None if None in values else ", ".join(map(str, values))
 
     def _shown(self, column: str, *, alone: bool) -> str | None:
-        if column not in self.plan.shown_as_they_are or column not in self.columns:
+        if column not in self.plan.shown_as_they_are or column not in self.layout.columns:
             return None
-        value = self.values[self.columns.index(column)]
+        value = self.values[self.layout.columns.index(column)]
         if isinstance(value, str):  # two that hold the separator may look alike, and trailing blanks may be cut off
             return value if alone and not value.endswith(" ") else None
         return None if value is None else str(value)
@@ -110,8 +136,9 @@ class Plan:
         self.model_name = f"{model.__module__}.{model.__name__}"
         self._fields = fields_of(mapper, table, dialect)
         self.shown_as_they_are = {field.name for field in self._fields if field.shown_as_it_is}
-        self._allowed = (plain_attributes(model) & {field.key for field in self._fields}) | {"_sa_instance_state"}
-        self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._allowed = (plain_attributes(model) & {field.key for field in self._fields}) | {STATE}
+        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._shapes: dict[tuple[str, ...], _Shape | None] = {}
 
     @property
     def is_observed(self) -> bool:
@@ -121,6 +148,20 @@ class Plan:
 
     def row(self, entry_id: str, instance: object) -> Row | None:
         """Return an object's row; None when it has to take the ordinary way."""
+        given = instance.__dict__
+        names = tuple(given)
+        try:
+            shape = self._shapes[names]
+        except KeyError:
+            shape = self._shape(names)
+        if shape is not None:
+            values = shape.values(given)
+            if all(map(contains, shape.types, map(type, values))):
+                return Row(entry_id, instance, shape.layout, values)
+        return self._row_by_values(entry_id, instance)
+
+    def _row_by_values(self, entry_id: str, instance: object) -> Row | None:
+        """Return the row of an object whose attributes alone do not tell how each value is written."""
         given = instance.__dict__
         if not given.keys() <= self._allowed:
             return None
@@ -144,20 +185,44 @@ class Plan:
             elif field.required:
                 lacks = True
             values.append(value)
-        return Row(entry_id, self, instance, self._columns_without(tuple(left_out)), values, lacks)
+        return Row(entry_id, instance, self._layout_without(tuple(left_out)), values, lacks)
 
-    def _columns_without(self, left_out: tuple[str, ...]) -> tuple[str, ...]:
-        columns = self._columns.get(left_out)
-        if columns is None:
+    def _shape(self, names: tuple[str, ...]) -> "_Shape | None":
+        """Return how objects are written whose attributes have these names; None if that takes a look at each value."""
+        if len(self._shapes) >= _SHAPES:
+            self._shapes.clear()
+        shape = None
+        written = [field for field in self._fields if field.key in names]
+        left_out = [field for field in self._fields if field.key not in names]
+        are_all_usual = all(field.is_written_as_it_is for field in written) and all(
+            field.is_left_out for field in left_out
+        )
+        if are_all_usual and self._allowed.issuperset(names):
+            layout = self._layout_without(tuple(field.name for field in left_out))
+            shape = _Shape(layout, _values([field.key for field in written]), tuple(field.types for field in written))
+        self._shapes[names] = shape
+        return shape
+
+    def _layout_without(self, left_out: tuple[str, ...]) -> Layout:
+        layout = self._layouts.get(left_out)
+        if layout is None:
             columns = tuple(field.name for field in self._fields if field.name not in left_out)
-            self._columns[left_out] = columns
-        return columns
+            layout = Layout(self, columns, f"COPY {self.name} ({', '.join(columns)}) FROM STDIN")
+            self._layouts[left_out] = layout
+        return layout
+
+
+def _values(keys: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Return what takes the values of these keys, in this order."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda given: tuple(given[key] for key in keys)
 
 
 def is_held(instances: Sequence[object], index: int) -> bool:
     """Tell whether anybody but this list, and SQLAlchemy's own state of the object, refers to an object in it."""
-    state: Any = instances[index].__dict__["_sa_instance_state"]
-    return sys.getrefcount(instances[index]) > _ALONE + (state._strong_obj is not None)
+    others = sys.getrefcount(instances[index]) - _ALONE
+    return others > 0 and others > (getattr(instances[index].__dict__[STATE], "_strong_obj", None) is not None)
 
 
 def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
@@ -165,20 +230,19 @@ def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
 
     Raises the SQLAlchemy exceptions that a flush would raise; `copied_with()` tells which rows went along.
     """
-    plans = {row.plan for row in rows}
+    plans = {layout.plan for layout in {row.layout for row in rows}}
     if len(plans) > 1:
         order = _order(tuple(plan.table for plan in sorted(plans, key=lambda plan: plan.model_name)))
         rows = sorted(rows, key=lambda row: order[row.plan.table])
     driver = driver_of(connection)
-    for (name, columns), of_one_copy in groupby(rows, key=lambda row: (row.plan.name, row.columns)):
+    for layout, of_one_copy in groupby(rows, key=attrgetter("layout")):
         group = list(of_one_copy)
-        statement = f"COPY {name} ({', '.join(columns)}) FROM STDIN"
         try:
-            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            with driver.cursor() as cursor, cursor.copy(layout.statement) as copy:
                 for row in group:
                     copy.write_row(row.values)
         except psycopg.Error as error:
-            failure: Any = _as_sqlalchemys(connection, statement, error)
+            failure: Any = _as_sqlalchemys(connection, layout.statement, error)
             failure.copied = group
             raise failure from error
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import instance_state
 
 from streamfea.database.bulk import Plan, Plans, Row, copy_rows, is_held
 from streamfea.database.sieve import Sieve
+from streamfea.transient import enter_session, leave_session
 
 __all__ = ["NotingSession"]
 
@@ -65,13 +65,15 @@ class NotingSession(Session):
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
         """Add an object, which is committed with its record."""
-        if self._noting and not self._ordinary and self._plan_for(type(instance)) is not None:
-            state: Any = instance_state(instance)
-            if state.key is None and state.session_id is None:
-                state.session_id = self.hash_key
-                self._noted.append(instance)
-                return
-        super().add(instance, _warn=_warn)
+        if (
+            self._noting
+            and not self._ordinary
+            and self._plan_for(type(instance)) is not None
+            and enter_session(instance, self.hash_key)
+        ):
+            self._noted.append(instance)
+        else:
+            super().add(instance, _warn=_warn)
 
     def keep_noted(self, entry_id: str, *, pure: bool) -> list[object]:
         """Take the values of what a record's end has left noted; return the objects that must be flushed instead.
@@ -98,8 +100,7 @@ class NotingSession(Session):
     def forget_noted(self) -> None:
         """Let go of what the record at hand has added."""
         for instance in self._noted:
-            state: Any = instance_state(instance)
-            state.session_id = None
+            leave_session(instance)
         self._noted.clear()
 
     @property
@@ -172,8 +173,7 @@ class NotingSession(Session):
             self._add_ordinarily(instance)
 
     def _add_ordinarily(self, instance: object) -> None:
-        state: Any = instance_state(instance)
-        state.session_id = None
+        leave_session(instance)
         super().add(instance)
 
     def _connected(self) -> Connection:

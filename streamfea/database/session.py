@@ -175,13 +175,20 @@ class DbSession(NotingSession, EnclosingSession):
         self._savepoint = self.begin_nested()
         self.begin_record(entry)
 
-    def keep_suspect(self) -> None:
-        """Write what the suspect did and release its savepoint; raises what the flush raises."""
+    def keep_suspect(self) -> bool:
+        """End the suspect's record, write what it did and release its savepoint; raises what the flush raises.
+
+        Returns False when only a transaction of its own can tell what becomes of it.
+        """
+        self.end_record()
+        if self._left or not self.intact:
+            return False
         if self._savepoint is not None:
             self._savepoint.commit()
         self._savepoint = None
         self._added.clear()
         self.kept_records = True
+        return True
 
     def forget_suspect(self) -> bool:
         """Roll back to the suspect's savepoint; return whether that undoes its record entirely."""
@@ -198,7 +205,7 @@ class DbSession(NotingSession, EnclosingSession):
 
         Raises what the flush raises when the earlier records left changes of loaded objects behind.
         """
-        if self._shared is not None and (self.identity_map or self._deleted):
+        if self._shared is not None and (self.identity_map._dict or self._deleted):
             if self._unwritten or self._deleted or self.identity_map.check_modified():
                 self.flush()
             self.expunge_all()
@@ -215,14 +222,21 @@ class DbSession(NotingSession, EnclosingSession):
         if self._stopped is not None:
             raise self._stopped
 
-    def keep_record(self) -> None:
-        """Leave what the record added in the session, to be written with the others'."""
+    def keep_record(self) -> bool:
+        """End the record, and leave what it added in the session, to be written with the others'.
+
+        Returns False, and leaves it to be undone, when only a transaction of its own can tell what becomes of it.
+        """
+        self.end_record()
+        if self._left or not self.intact:
+            return False
         if self._noted:
             self._added += self.keep_noted(self.entry.id, pure=not self._touched)
         if self._added:
             self._unwritten.extend((self.entry.id, added) for added in self._added)
             self._added.clear()
         self.kept_records = True
+        return True
 
     def forget_record(self) -> bool:
         """Take what the record added out of the session again; return whether that undoes the record entirely.

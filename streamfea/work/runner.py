@@ -197,7 +197,6 @@ class Runner:
         self._watch.started(entry)
         try:
             self._process(session, entry)
-            outcome = Outcome(entry, Verdict.DONE)
         except (KeyboardInterrupt, GeneratorExit, StartAgain):
             raise
         except BaseException as error:
@@ -205,21 +204,14 @@ class Runner:
             if not session.wants_own_transaction:
                 _raise_if_not_its_fault(session, error)
             return outcome_of(entry, error) if session.forget_record() else None
-        session.end_record()
-        if session.wants_own_transaction or not session.intact:
-            return None
-        session.keep_record()
-        return outcome
+        return Outcome(entry, Verdict.DONE) if session.keep_record() else None
 
     def _run_suspect(self, session: DbSession, entry: Entry) -> Outcome | None:
         """Run one record behind its savepoint; return None when only a run alone can tell what becomes of it."""
         self._watch.started(entry)
         try:
             self._process(session, entry)
-            session.end_record()
-            if session.wants_own_transaction or not session.intact:
-                return None
-            session.keep_suspect()
+            kept = session.keep_suspect()
         except (KeyboardInterrupt, GeneratorExit, StartAgain):
             raise
         except BaseException as error:
@@ -227,7 +219,7 @@ class Runner:
             if not session.wants_own_transaction:
                 _raise_if_not_its_fault(session, error)
             return outcome_of(entry, error) if session.forget_suspect() else None
-        return Outcome(entry, Verdict.DONE)
+        return Outcome(entry, Verdict.DONE) if kept else None
 
     def _blame(self, session: DbSession, part: Part, rest: Sequence[Entry], error: Exception) -> Attempt:
         """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""

@@ -277,7 +277,6 @@ def test_values_that_copy_might_read_differently_take_the_ordinary_way(engine: E
     session.share()
     session.begin_record(Entry("q", "s", "1-0", {}))
     session.add(Wide(**{"by_sql": "given", **given}))
-    session.end_record()
     session.keep_record()
     assert not session.rows
     assert len(session.unwritten) == 1
@@ -534,7 +533,6 @@ def test_it_can_be_turned_off(engine: Engine) -> None:
     session.share()
     session.begin_record(Entry("q", "s", "1-0", {}))
     session.add(Ruled())
-    session.end_record()
     session.keep_record()
     assert not session.rows
     session.discard()

@@ -9,10 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import ForeignKey, event, inspect
 from sqlalchemy.ext.mutable import MutableDict
-from sqlalchemy.orm import InstanceState, Mapped, MappedAsDataclass, mapped_column, relationship, validates
+from sqlalchemy.orm import (
+    InstanceState,
+    Mapped,
+    MappedAsDataclass,
+    make_transient_to_detached,
+    mapped_column,
+    relationship,
+    validates,
+)
 from sqlalchemy.types import JSON
 
 from streamfea.model import Base
+from streamfea.transient import enter_session, leave_session
 
 
 class Model(Base):
@@ -123,6 +132,50 @@ def test_it_can_be_changed_copied_and_pickled() -> None:
     assert copy.copy(plain).name == "b"
     assert inspect(plain).attrs.name.history.added == ["b"]
     assert "size" not in inspect(plain).dict
+
+
+def test_its_dictionary_has_the_keys_that_any_other_has() -> None:
+    values = vars(Plain(name="a")).copy()
+    values.pop("_sa_instance_state")
+
+    assert values == {"name": "a"}
+
+
+def test_what_was_added_to_a_session_is_in_none_once_it_is_copied_or_pickled() -> None:
+    plain = Plain(name="a")
+    assert enter_session(plain, 7)
+
+    assert inspect(pickle.loads(pickle.dumps(plain))).session_id is None
+    assert inspect(plain).session_id == 7
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_it_can_be_in_one_session_only_and_leave_it(looked_at: bool) -> None:
+    plain = Plain(name="a")
+    if looked_at:
+        inspect(plain)
+
+    assert enter_session(plain, 7)
+    assert not enter_session(plain, 8)
+    leave_session(plain)
+    assert enter_session(plain, 8)
+    assert inspect(plain).session_id == 8
+
+
+def test_what_is_not_new_is_not_entered() -> None:
+    plain = Plain(id=1, name="a")
+    make_transient_to_detached(plain)
+
+    assert not enter_session(plain, 7)
+
+
+@pytest.mark.parametrize("model", [Plain, Animal])
+def test_a_class_has_no_state_and_neither_has_an_object_that_lost_it(model: type[Model]) -> None:
+    made = model()
+    del made._sa_instance_state
+
+    assert not hasattr(model, "_sa_instance_state")
+    assert not hasattr(made, "_sa_instance_state")
 
 
 def test_it_is_let_go_of_as_any_other() -> None:

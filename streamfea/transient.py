@@ -1,0 +1,165 @@
+"""New objects of plain models, made without what nobody may ever look at.
+
+Beside each object SQLAlchemy keeps a state: its history, its key, its session. An object that is only written needs
+none, and making and dropping the state is most of what such an object costs. So it is made when somebody asks for it.
+Until then there is a note in its place: None, or the number of the session that the object was added to.
+"""
+
+import logging
+from functools import cache
+from typing import Any
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import InstanceState, Mapper, class_mapper
+from sqlalchemy.orm import attributes as orm_attributes
+from sqlalchemy.orm.base import DEFAULT_STATE_ATTR, NO_VALUE, instance_state
+from sqlalchemy.orm.decl_api import DCTransformDeclarative
+
+__all__ = ["STATE", "ModelType", "Transient", "enter_session", "leave_session", "plain_attributes"]
+
+log = logging.getLogger(__name__)
+
+STATE = DEFAULT_STATE_ATTR
+"""The attribute of an object that holds its state."""
+
+# SQLAlchemy 2.1 put the underscore before it.
+_ScalarImpl = next(
+    getattr(orm_attributes, name)
+    for name in ("_ScalarAttributeImpl", "ScalarAttributeImpl")
+    if hasattr(orm_attributes, name)
+)
+
+_NOTHING = object()
+
+
+class ModelType(DCTransformDeclarative):
+    """Makes an object of a model past SQLAlchemy's constructor, where that would do no more than set its attributes."""
+
+    def __call__(cls, /, *arguments: Any, **attributes: Any) -> Any:  # noqa: N805 - of a class, which ruff does not see
+        """Return a new object of the model."""
+        plain = _given_at_once(cls)
+        if plain is None or arguments:
+            return super().__call__(*arguments, **attributes)
+        if not plain.issuperset(attributes):
+            attributes = _known(cls, attributes)
+            if not plain.issuperset(attributes):
+                return super().__call__(**attributes)
+        model: Any = cls
+        model.__mapper__._check_configure()  # others may have come since that lead to this one
+        instance = object.__new__(model)
+        attributes[STATE] = None
+        instance.__dict__ = attributes
+        return instance
+
+
+class _StateOnDemand:
+    def __get__(self, instance: Any, _model: type | None = None) -> Any:
+        if instance is None:
+            raise AttributeError(STATE)
+        try:
+            state = instance.__dict__[STATE]
+        except KeyError:
+            raise AttributeError(STATE) from None
+        return _made(instance, state) if _is_note(state) else state
+
+    def __set__(self, instance: Any, state: object) -> None:
+        instance.__dict__[STATE] = state
+
+    def __delete__(self, instance: Any) -> None:
+        del instance.__dict__[STATE]
+
+
+class Transient:
+    """What a new object of a model is like, until it is in the database."""
+
+    _sa_instance_state = _StateOnDemand()
+
+    def __init__(self, /, **attributes: Any) -> None:
+        """Set the given attributes; names that the model does not have are dropped, with a debug log.
+
+        Records grow fields over time, and a new field is no reason to lose the record.
+        """
+        for name, value in _known(type(self), attributes).items():
+            setattr(self, name, value)
+
+    def __getstate__(self) -> object:
+        """Return what `copy` and `pickle` make an object of: a note would mean nothing elsewhere."""
+        inspect(self)
+        return super().__getstate__()
+
+
+def enter_session(instance: object, session: int) -> bool:
+    """Note that a new object is in the session of that number; return False if it is not new, or in one already."""
+    given = instance.__dict__
+    if given.get(STATE, _NOTHING) is None:
+        given[STATE] = session
+        return True
+    state: Any = instance_state(instance)
+    if state.key is not None or state.session_id is not None:
+        return False
+    state.session_id = session
+    return True
+
+
+def leave_session(instance: object) -> None:
+    """Undo what `enter_session()` has done."""
+    given = instance.__dict__
+    if _is_note(given[STATE]):
+        given[STATE] = None
+    else:
+        given[STATE].session_id = None
+
+
+@cache
+def plain_attributes(model: type) -> frozenset[str]:
+    """Return the names of a mapped class' columns that nothing watches: setting one does no more than that.
+
+    Listeners and validators have to be there before the first object is made, which is when this is looked up.
+    """
+    mapper: Mapper[Any] = class_mapper(model)
+    names = (attribute.key for attribute in mapper.column_attrs)
+    return frozenset(name for name in names if _is_plain(mapper.class_manager[name].impl))
+
+
+@cache
+def _given_at_once(model: Any) -> frozenset[str] | None:
+    """Return the names of the attributes that objects of a model can be made with at once; None if they must not be."""
+    mapper: Mapper[Any] | None = inspect(model, raiseerr=False)
+    if mapper is None:
+        return None
+    manager: Any = mapper.class_manager
+    ways = (model.__init__, manager.original_init, model.__new__, model.__setattr__)
+    is_made_as_any_other = ways == (manager.new_init, Transient.__init__, object.__new__, object.__setattr__)
+    is_heard_by_its_mapper_only = len(list(manager.dispatch.init)) == 1 and mapper.polymorphic_on is None
+    return plain_attributes(model) if is_made_as_any_other and is_heard_by_its_mapper_only else None
+
+
+def _is_plain(impl: Any) -> bool:
+    return type(impl) is _ScalarImpl and not impl.dispatch.set and not impl.dispatch._active_history
+
+
+def _known(model: type, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the attributes that the model has."""
+    known = {}
+    for name, value in attributes.items():
+        if hasattr(model, name):
+            known[name] = value
+        else:
+            log.debug("%s has no attribute %r: dropped", model.__name__, name)
+    return known
+
+
+def _is_note(state: object) -> bool:
+    return state is None or type(state) is int
+
+
+def _made(instance: Any, session: int | None) -> Any:
+    """Make an object's state, as if each attribute that was given had been set: value, history, modified."""
+    model: Any = type(instance)
+    state: Any = InstanceState(instance, model._sa_class_manager)
+    plain = plain_attributes(model)
+    state.committed_state = {name: NO_VALUE for name in instance.__dict__ if name in plain}
+    state.modified = bool(state.committed_state)
+    state.session_id = session
+    instance.__dict__[STATE] = state
+    return state
