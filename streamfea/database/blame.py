@@ -13,7 +13,8 @@ import psycopg
 from sqlalchemy import Column, inspect
 from sqlalchemy.exc import DBAPIError
 
-from streamfea.database.bulk import Row, copied_with
+from streamfea.database.bulk import Row
+from streamfea.database.copying import copied_with
 
 # PostgreSQL's detail for unique and foreign-key violations: Key (a, b)=(1, x) already exists.
 _KEY_DETAIL = re.compile(r"Key \((?P<columns>.+?)\)=\((?P<values>.*)\) ", re.DOTALL)

@@ -1,4 +1,4 @@
-"""The fast way to write a batch's new rows: COPY, where nobody can tell it from an ordinary flush.
+"""Which new rows of a batch can be written the fast way: by COPY, where nobody can tell it from an ordinary flush.
 
 A flush costs more than all the rest of a record. Where an object is nothing but a new row of plain columns, its values
 go to the table in one COPY with the others', bound by SQLAlchemy's own processors and with its own defaults. Whatever
@@ -9,23 +9,18 @@ values that COPY could read differently than INSERT, and objects that the handle
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import groupby
-from operator import attrgetter, contains, itemgetter
+from operator import contains, itemgetter
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Dialect, Table, text
-from sqlalchemy.exc import DBAPIError, NoInspectionAvailable
+from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
-from sqlalchemy.schema import sort_tables
 
 from streamfea.database.binding import LEFT_OUT, ORDINARY, as_sent, fields_of
-from streamfea.database.driver import driver_of
 from streamfea.transient import STATE, plain_attributes
 
-__all__ = ["Plan", "Plans", "Row", "check_deferred", "copied_with", "copy_rows", "is_held"]
+__all__ = ["Layout", "Plan", "Plans", "Row", "is_held"]
 
 # How often an object is referred to that only one list knows; Python versions differ.
 _probe = [object()]
@@ -225,52 +220,6 @@ def is_held(instances: Sequence[object], index: int) -> bool:
     return others > 0 and others > (getattr(instances[index].__dict__[STATE], "_strong_obj", None) is not None)
 
 
-def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
-    """Write rows, those of referenced tables first, each table's in their order.
-
-    Raises the SQLAlchemy exceptions that a flush would raise; `copied_with()` tells which rows went along.
-    """
-    plans = {layout.plan for layout in {row.layout for row in rows}}
-    if len(plans) > 1:
-        order = _order(tuple(plan.table for plan in sorted(plans, key=lambda plan: plan.model_name)))
-        rows = sorted(rows, key=lambda row: order[row.plan.table])
-    driver = driver_of(connection)
-    for layout, of_one_copy in groupby(rows, key=attrgetter("layout")):
-        group = list(of_one_copy)
-        try:
-            with driver.cursor() as cursor, cursor.copy(layout.statement) as copy:
-                for row in group:
-                    copy.write_row(row.values)
-        except psycopg.Error as error:
-            failure: Any = _as_sqlalchemys(connection, layout.statement, error)
-            failure.copied = group
-            raise failure from error
-
-
-def copied_with(error: BaseException) -> Sequence[Row]:
-    """Return the rows of the one COPY that failed with `error`, by whose lines PostgreSQL counts."""
-    copied: Sequence[Row] = getattr(error, "copied", ())
-    return copied
-
-
-def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
-    """Check now what COMMIT would check of rows that are written; raises `IntegrityError` as that would."""
-    names = ", ".join(sorted({name for plan in {row.plan for row in rows} for name in plan.deferred}))
-    if names:
-        names = names.replace("%", "%%")
-        connection.exec_driver_sql(f"SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED")
-
-
-def _as_sqlalchemys(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
-    dialect: Any = connection.dialect
-    lost = bool(dialect.is_disconnect(error, driver_of(connection), None))
-    if lost:
-        connection.invalidate(error)
-    return DBAPIError.instance(
-        statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
-    )
-
-
 def _plan(model: type, connection: Connection) -> Plan | None:
     try:
         mapper: Mapper[Any] = class_mapper(model)
@@ -293,9 +242,3 @@ def _is_simple(mapper: Mapper[Any]) -> bool:
     private: Any = mapper
     other_defaults = any(getattr(private, "_insert_orm_defaults", {}).values())
     return of_its_own and one_to_one and not other_defaults and mapper.version_id_col is None
-
-
-@cache
-def _order(tables: tuple[Table, ...]) -> dict[Table, int]:
-    """Return the tables' places: referenced ones first, others as they come, which is by model, as in a flush."""
-    return {table: number for number, table in enumerate(sort_tables(dict.fromkeys(tables)))}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Table, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from streamfea.database.driver import driver_of, has_begun
@@ -43,10 +43,12 @@ _horizons = Table(
 )
 LEDGER_TABLES = (_entries, _horizons)
 
-# As a rule, none is in already. Half as dear as to ask which are.
+# As a rule, none is in already. Half as dear as to ask which are. In order, so that two workers with the same entries
+# wait for each other instead of deadlocking.
 _ENTER_ALL = text(
     "INSERT INTO streamfea_ledger "
-    "SELECT :source, ms, seq FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[])) AS given (ms, seq)"
+    "SELECT :source, ms, seq FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[])) AS given (ms, seq) "
+    "ORDER BY ms, seq"
 )
 # What was in already comes back.
 _ENTER_NEW = text(
@@ -95,16 +97,22 @@ class Ledger:
         Waits for another transaction that is about to note the same entries.
         """
         connection = session.connection()
-        arguments = self._arguments(entry_ids)
         if not has_begun(connection):
             try:
-                connection.execute(_ENTER_ALL, arguments)
-            except IntegrityError:
+                self.enter_all(session, entry_ids)
+            except (DataError, IntegrityError):
                 driver_of(connection).rollback()
             else:
                 return set()
-        known = connection.execute(_ENTER_NEW, arguments)
+        known = connection.execute(_ENTER_NEW, self._arguments(entry_ids))
         return {from_bigints(ms, seq) for ms, seq in known}
+
+    def enter_all(self, session: Session, entry_ids: Sequence[str]) -> None:
+        """Note entries as done that are not in yet.
+
+        Raises `IntegrityError` if one is, `DataError` if a number of its id turns negative.
+        """
+        session.connection().execute(_ENTER_ALL, self._unsigned(entry_ids))
 
     def withdraw(self, session: Session, entry_ids: Sequence[str]) -> None:
         """Take entries that this transaction noted out again: their effects are not in it."""
@@ -131,11 +139,17 @@ class Ledger:
         return int(connection.execute(text("DELETE FROM streamfea_ledger WHERE source = :source"), source).rowcount)
 
     def _arguments(self, entry_ids: Iterable[str]) -> dict[str, object]:
-        # In order, so that two workers with the same entries wait for each other instead of deadlocking. As text, which
-        # takes psycopg a tenth of the time of a list of numbers.
-        ids = sorted(map(to_bigints, entry_ids))
+        numbers = [str(number) for entry_id in entry_ids for number in to_bigints(entry_id)]
+        return self._with_numbers(numbers)
+
+    def _unsigned(self, entry_ids: Iterable[str]) -> dict[str, object]:
+        """Return the arguments without a look at the numbers; PostgreSQL refuses those that are too large."""
+        return self._with_numbers("-".join(entry_ids).split("-"))
+
+    def _with_numbers(self, numbers: Sequence[str]) -> dict[str, object]:
+        # As text, which takes psycopg a tenth of the time of a list of numbers.
         return {
             "source": self._source,
-            "ms": f"{{{','.join([str(ms) for ms, _ in ids])}}}",
-            "seq": f"{{{','.join([str(seq) for _, seq in ids])}}}",
+            "ms": f"{{{','.join(numbers[0::2])}}}",
+            "seq": f"{{{','.join(numbers[1::2])}}}",
         }

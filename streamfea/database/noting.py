@@ -5,13 +5,18 @@ needs neither: it is noted, its values are taken when its record ends, and COPY 
 looks into the session sees what `add()` has promised, since it finds the noted objects where SQLAlchemy keeps new ones.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from streamfea.database.bulk import Plan, Plans, Row, copy_rows, is_held
+from streamfea.database.bulk import Plan, Plans, Row, is_held
+from streamfea.database.copying import Copying, check_deferred, copy_rows
+from streamfea.database.driver import driver_of
 from streamfea.database.sieve import Sieve
 from streamfea.transient import enter_session, leave_session
 
@@ -41,6 +46,7 @@ class NotingSession(Session):
         self._noting = False
         self._noted: list[object] = []
         self._rows: list[Row] = []
+        self._started: Copying | None = None
         self._impure: set[str] = set()
         self._ordinary: dict[Any, object] = {}
         super().__init__(*args, **kwargs)
@@ -123,6 +129,37 @@ class NotingSession(Session):
             copy_rows(self._connected(), self._rows)
             self._rows.clear()
 
+    def start_writing(self) -> None:
+        """Send the rows of kept records, the first in their transaction; whoever writes them waits for the answer.
+
+        And meets whatever keeps them from being sent.
+        """
+        if self._rows and not any(row.lacks for row in self._rows):
+            with suppress(SQLAlchemyError):  # from connecting
+                self._started = Copying(self._connected(), self._rows)
+                self._started.start()
+
+    @property
+    def has_started_writing(self) -> bool:
+        """Whether the rows of kept records are sent, but not yet known to be written."""
+        return self._started is not None
+
+    def write_started(self, and_then: Callable[[], object]) -> None:
+        """Write the rows that are sent, and call `and_then`; when either raises, it is as if nothing had been sent."""
+        started, self._started = self._started, None
+        if started is None:
+            return
+        connection = self._connected()
+        try:
+            started.finish()
+            check_deferred(connection, self._rows)
+            and_then()
+        except Exception:
+            with suppress(psycopg.Error):  # the connection is gone
+                driver_of(connection).rollback()
+            raise
+        self._rows = []
+
     def write_rows_of_the_good(self) -> dict[str, Exception]:
         """Write the rows of kept records but for those whose record cannot be; return why, by entry id.
 
@@ -131,7 +168,8 @@ class NotingSession(Session):
         # Out of sight meanwhile: SQLAlchemy flushes before it sets a savepoint, and later objects have their turn.
         rows, self._rows = self._rows, []
         ordinary, self._ordinary = self._ordinary, {}
-        sieve = Sieve(self._connected(), self._impure, self._flush_rows)
+        started, self._started = self._started, None
+        sieve = Sieve(self._connected(), self._impure, self._flush_rows, started)
         try:
             sieve.write(rows)
         except Exception:

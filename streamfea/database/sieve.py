@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from streamfea.database.blame import certain_culprits, culprit
-from streamfea.database.bulk import Row, check_deferred, copy_rows
+from streamfea.database.bulk import Row
+from streamfea.database.copying import Copying, check_deferred, copy_rows
 from streamfea.database.driver import driver_of, has_begun
 
 __all__ = ["Sieve"]
@@ -25,11 +26,18 @@ class Sieve:
     """Writes rows in the transaction of `connection`; `failed` tells of which records it could not, and why.
 
     What is convicted here is what an ordinary flush, with everything before it written, convicts. `flush` does one,
-    of a record's rows. Records in `impure` have done more than add rows: their errors are
-    raised, since leaving out their rows would not undo them. So is whatever is no single record's doing.
+    of a record's rows. Records in `impure` have done more than add rows: their errors are raised, since leaving out
+    their rows would not undo them. So is whatever is no single record's doing. `started` is the writing of all rows if
+    that has started already: as the first thing in the transaction, and with no row that lacks a value.
     """
 
-    def __init__(self, connection: Connection, impure: set[str], flush: Callable[[list[Row]], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        impure: set[str],
+        flush: Callable[[list[Row]], None],
+        started: Copying | None = None,
+    ) -> None:
         self.failed: dict[str, Exception] = {}
         self._connection = connection
         self._driver = driver_of(connection)
@@ -37,7 +45,8 @@ class Sieve:
         self._flush = flush
         # Where nothing else is in the transaction, what a deferred constraint finds is a row's doing, and need not wait
         # for COMMIT to fail.
-        self._checks_deferred = not has_begun(connection)
+        self._checks_deferred = started is not None or not has_begun(connection)
+        self._started = started
         self._has_savepoint = False
         self._is_behind = False
 
@@ -105,15 +114,20 @@ class Sieve:
 
     def _write_all(self, rows: list[Row]) -> DBAPIError | None:
         """Write rows; return why they cannot be, all of them."""
+        started, self._started = self._started, None
+        if started is not None:
+            return self._attempt(started.finish, rows)
+        if has_begun(self._connection):
+            self._set_savepoint()
         return self._attempt(lambda: copy_rows(self._connection, rows), rows)
 
     def _flush_one(self, rows: list[Row]) -> DBAPIError | None:
+        if has_begun(self._connection):
+            self._set_savepoint()
         return self._attempt(lambda: self._flush(rows), rows)
 
     def _attempt(self, write: Callable[[], object], rows: list[Row]) -> DBAPIError | None:
         """Call `write`, and check what COMMIT would check of `rows`; what fails is undone, its error returned."""
-        if has_begun(self._connection):
-            self._set_savepoint()
         try:
             write()
             if self._checks_deferred:

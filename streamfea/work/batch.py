@@ -147,6 +147,7 @@ class GroupCommit:
             return Attempt(landed.outcomes + ahead.outcomes, landed.remaining + ahead.remaining)
         if _has_entries(landed.remaining) or self._patience.outages != outages:
             return Attempt(landed.outcomes, [*landed.remaining, part])
+        ahead.start()
         self._flight = _Flight(ahead.part, thread.submit(ahead.commit))
         return Attempt(landed.outcomes, [ahead.rest])
 

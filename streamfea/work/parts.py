@@ -50,11 +50,12 @@ class Ready:
     """A part whose records have run, without a word to PostgreSQL so far; `commit` writes what they did and commits it.
 
     Nothing else that the records did depends on where and when that is called. It raises what running a part raises;
-    `rest` are the entries that have not run.
+    `rest` are the entries that have not run. `start`, called before it or not at all, has PostgreSQL begin to work.
     """
 
     part: Part
     rest: Part
+    start: Callable[[], None]
     commit: Callable[[], Attempt]
 
 

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 _COLLECT_AFTER = (20_000, 10, 5)
 
 # A thread that has had PostgreSQL's answer waits so long for one that runs handlers: some records' worth.
-_SWITCH_SECONDS = 0.0005
+_SWITCH_SECONDS = 0.0002
 
 
 def run_worker(

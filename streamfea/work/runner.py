@@ -162,7 +162,11 @@ class Runner:
             outcomes.append(outcome)
         done, rest = replace(part, entries=entries[: len(outcomes)]), entries[len(outcomes) :]
         if session.has_only_rows:
-            return Ready(done, Part(rest), partial(self._commit_rows, session, done, outcomes))
+            start, commit = (
+                partial(self._start_rows, session),
+                partial(self._commit_rows, session, done, outcomes),
+            )
+            return Ready(done, Part(rest), start, commit)
         session.start()
         return self._commit_together(session, done, rest, outcomes, batch)
 
@@ -171,14 +175,36 @@ class Runner:
         if not landed() or self._enter(session, entries):
             raise StartAgain
 
+    def _start_rows(self, session: DbSession) -> None:
+        """Send PostgreSQL the rows of records that have done nothing but add them."""
+        session.start_without()
+        session.start_writing()
+
     def _commit_rows(self, session: DbSession, part: Part, outcomes: list[Outcome]) -> Attempt:
         """Commit records that have done nothing but add rows; those that the ledger knows are left out of it."""
         session.start_without()
+        if self._ledger is None or self._write_before_ledger(session, self._ledger, outcomes):
+            return self._commit_together(session, part, [], outcomes, [])
         known = self._enter(session, part.entries)
         if known:
             session.leave_out(known)
             outcomes = [Outcome(one.entry, Verdict.DUPLICATE) if one.entry.id in known else one for one in outcomes]
         return self._commit_together(session, part, [], outcomes, part.entries)
+
+    def _write_before_ledger(self, session: DbSession, ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
+        """Write rows that are sent, and note their entries; return False, with nothing done, unless all goes well.
+
+        A row is nobody's fault as long as the ledger has not said that its entry is new: then it all goes in order.
+        """
+        if not session.has_started_writing:
+            return False
+        done = [outcome.entry.id for outcome in outcomes if outcome.verdict is Verdict.DONE]
+        try:
+            session.write_started(lambda: ledger.enter_all(session, done))
+        except Exception as error:
+            _raise_if_not_its_fault(session, error)
+            return False
+        return True
 
     def _commit_together(
         self, session: DbSession, part: Part, rest: Sequence[Entry], outcomes: list[Outcome], entered: Sequence[Entry]

@@ -139,6 +139,60 @@ def test_of_two_workers_with_the_same_entry_the_second_waits_and_does_nothing(
     assert row_notes(engine) == ["1-0"]
 
 
+def test_a_row_that_is_there_because_its_entry_is_in_already_fails_nobody(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    start(engine)
+
+    def process(session: DbSession, one: Entry) -> None:
+        session.add(Plain(note=one.id, code=number_of(one)))
+
+    commit = group_commit(sessions, process, overlap=True)
+    done, again = [entry(1), entry(2)], [entry(1), entry(2), entry(3)]
+    assert verdicts(run_entries(commit, done, 1)) == [Verdict.DONE] * 2
+    assert verdicts(run_entries(commit, again, 3)) == [Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.DONE]
+    assert row_notes(engine) == ["1-0", "2-0", "3-0"]
+    assert noted(engine) == [1, 2, 3]
+
+
+def test_a_row_that_cannot_be_written_fails_its_own_record_and_leaves_it_out_of_the_ledger(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    start(engine)
+
+    def process(session: DbSession, one: Entry) -> None:
+        session.add(Plain(note=one.id, code=1 if number_of(one) in (1, 3) else None))
+
+    commit = group_commit(sessions, process, overlap=True)
+    run_entries(commit, [entry(9)])  # from then on it is known how the model's objects are written
+    outcomes = run_entries(commit, [entry(n) for n in range(1, 5)])
+    assert verdicts(outcomes) == [Verdict.DONE, Verdict.DONE, Verdict.FAILED, Verdict.DONE]
+    assert row_notes(engine) == ["9-0", "1-0", "2-0", "4-0"]
+    assert noted(engine) == [1, 2, 4, 9]
+
+
+def test_a_row_that_meets_that_of_the_same_entry_in_another_worker_fails_nobody(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    start(engine)
+    commit = group_commit(
+        sessions, lambda session, one: session.add(Plain(note=one.id, code=number_of(one))), overlap=True
+    )
+    run_entries(commit, [entry(9)])
+    outcomes: list[Outcome] = []
+    with Session(engine) as other:
+        other.add(Plain(note="other", code=5))
+        other.flush()
+        Ledger("s", "g").enter_all(other, ["5-0"])
+        second = threading.Thread(target=lambda: outcomes.extend(run_entries(commit, [entry(5)])))
+        second.start()
+        wait_until(lambda: waiting(engine, "COPY"), "its row waits for the other")
+        other.commit()
+    second.join(20)
+    assert verdicts(outcomes) == [Verdict.DUPLICATE]
+    assert row_notes(engine) == ["9-0", "other"]
+
+
 @pytest.mark.parametrize("how", sorted(_BY_CONNECTION))
 def test_a_handler_that_ends_the_transaction_by_its_connection_fails(
     engine: Engine, sessions: "sessionmaker[DbSession]", how: str
@@ -252,13 +306,14 @@ def entered(engine: Engine) -> bool:
         return bool(connection.execute(query, {"mode": "RowExclusiveLock"}).scalar_one())
 
 
-def waiting(engine: Engine) -> bool:
-    """Whether a transaction waits for another one that has written the same row."""
+def waiting(engine: Engine, statement: str = "streamfea_ledger") -> bool:
+    """Whether a transaction waits, in a statement that holds this, for another one that has written the same row."""
     query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE '%streamfea_ledger%'"
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event = 'transactionid' AND query LIKE concat('%', CAST(:statement AS text), '%')"
     )
     with engine.connect() as connection:
-        return bool(connection.execute(query).scalar_one())
+        return bool(connection.execute(query, {"statement": statement}).scalar_one())
 
 
 def group_commit(

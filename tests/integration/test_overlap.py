@@ -6,21 +6,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy import Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from streamfea.database.session import DbSession
+from streamfea.database.session import DbSession, open_sessions
 from streamfea.entry import Entry
 from streamfea.work.batch import GroupCommit
 from streamfea.work.policy import Outcome, Verdict
 from streamfea.work.runner import Process
-from tests.integration.records import Plain
+from tests.integration.records import Base, Plain
 from tests.integration.test_group_commit import NEVER, empty, engine, row_notes, sessions
 from tests.waiting import wait_until
 
 __all__ = ["engine", "sessions"]
 
 _LONGER_THAN_A_QUERY_SECONDS = 0.5
+
+
+@pytest.fixture
+def own_database(engine: Engine, database_url: str) -> Iterator[Engine]:
+    url = make_url(database_url).set(database="closed").difference_update_query(["options"])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CREATE DATABASE closed"))
+        own = create_engine(url)
+        Base.metadata.create_all(own)
+        yield own
+        own.dispose()
+        connection.execute(text("DROP DATABASE closed WITH (FORCE)"))
 
 
 def test_records_run_while_those_before_them_commit(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
@@ -94,6 +106,23 @@ def test_a_bad_record_that_commits_late_fails_alone(engine: Engine, sessions: "s
     assert row_notes(engine) == ["before", "1-0", "3-0", "4-0"]
 
 
+def test_a_server_that_takes_no_connections_is_waited_for(engine: Engine, own_database: Engine) -> None:
+    ran: list[str] = []
+    commit = adding(own_database, open_sessions(own_database), ran)
+    own_database.dispose()
+    allow = f"ALTER DATABASE {own_database.url.database} ALLOW_CONNECTIONS"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"{allow} false"))
+        assert list(commit.run(entries(1, 2))) == []
+        following = Following(commit, entries(3, 4))
+        wait_until(lambda: ran == ["1-0", "2-0", "3-0", "4-0"], "the next batch runs")
+        connection.execute(text(f"{allow} true"))
+    following.join()
+    outcomes = following.outcomes + [one for some in commit.finish() for one in some]
+    assert ids(outcomes) == ["1-0", "2-0", "3-0", "4-0"]
+    assert row_notes(own_database) == ["1-0", "2-0", "3-0", "4-0"]
+
+
 def test_whoever_listens_to_the_session_is_called_in_the_thread_of_the_handler(
     engine: Engine, sessions: "sessionmaker[DbSession]"
 ) -> None:
@@ -155,8 +184,12 @@ def group_commit(engine: Engine, sessions: "sessionmaker[DbSession]", process: P
 
 @contextmanager
 def nobody_can_write(engine: Engine) -> Iterator[None]:
-    with engine.begin() as connection:
-        connection.execute(text("LOCK TABLE plain IN SHARE MODE"))
+    """Have the next keys in a transaction that may yet commit: PostgreSQL takes rows, and waits with them."""
+    next_ids = text(
+        "INSERT INTO plain (id, note) SELECT last_value + n, '' FROM plain_id_seq, generate_series(0, 50) AS n"
+    )
+    with engine.connect() as connection:
+        connection.execute(next_ids)
         yield
 
 

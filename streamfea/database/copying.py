@@ -1,0 +1,109 @@
+"""Writes rows by COPY, in the order in which a flush would, and with the errors that it would raise."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import sort_tables
+
+from streamfea.database.bulk import Plan, Row
+from streamfea.database.driver import driver_of
+
+__all__ = ["Copying", "check_deferred", "copied_with", "copy_rows"]
+
+
+class Copying:
+    """Writes rows, those of referenced tables first, each table's in their order.
+
+    Between `start()` and `finish()` PostgreSQL works; nobody else may use the connection then.
+    """
+
+    def __init__(self, connection: Connection, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self._steps = _steps(connection, rows)
+        self._failure: Exception | None = None
+
+    def start(self) -> None:
+        """Send what can be sent without waiting for what PostgreSQL makes of it; why it cannot be, `finish()` says."""
+        try:
+            next(self._steps, None)
+        except Exception as error:
+            self._failure = error
+
+    def finish(self) -> None:
+        """Wait for what is sent, and write the rest.
+
+        Raises the SQLAlchemy exceptions that a flush would raise; `copied_with()` tells which rows went along.
+        """
+        if self._failure is not None:
+            raise self._failure
+        for _ in self._steps:
+            pass
+
+
+def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
+    """Write rows as `Copying` does."""
+    Copying(connection, rows).finish()
+
+
+def copied_with(error: BaseException) -> Sequence[Row]:
+    """Return the rows of the one COPY that failed with `error`, by whose lines PostgreSQL counts."""
+    copied: Sequence[Row] = getattr(error, "copied", ())
+    return copied
+
+
+def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
+    """Check now what COMMIT would check of rows that are written; raises `IntegrityError` as that would."""
+    names = ", ".join(sorted({name for plan in _plans(rows) for name in plan.deferred}))
+    if names:
+        names = names.replace("%", "%%")
+        connection.exec_driver_sql(f"SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED")
+
+
+def _steps(connection: Connection, rows: Sequence[Row]) -> Iterator[None]:
+    """Do a COPY for each table, and stop each time before the wait for what PostgreSQL makes of the rows."""
+    driver = driver_of(connection)
+    for layout, of_one_copy in groupby(_ordered(rows), key=attrgetter("layout")):
+        group = list(of_one_copy)
+        try:
+            with driver.cursor() as cursor, cursor.copy(layout.statement) as copy:
+                for row in group:
+                    copy.write_row(row.values)
+                yield
+        except psycopg.Error as error:
+            failure: Any = _as_sqlalchemys(connection, layout.statement, error)
+            failure.copied = group
+            raise failure from error
+
+
+def _ordered(rows: Sequence[Row]) -> Sequence[Row]:
+    plans = _plans(rows)
+    if len(plans) == 1:
+        return rows
+    places = _places(tuple(plan.table for plan in sorted(plans, key=lambda plan: plan.model_name)))
+    return sorted(rows, key=lambda row: places[row.plan.table])
+
+
+@cache
+def _places(tables: tuple[Table, ...]) -> dict[Table, int]:
+    """Return the tables' places: referenced ones first, others as they come, which is by model, as in a flush."""
+    return {table: number for number, table in enumerate(sort_tables(dict.fromkeys(tables)))}
+
+
+def _plans(rows: Iterable[Row]) -> set[Plan]:
+    return {layout.plan for layout in {row.layout for row in rows}}
+
+
+def _as_sqlalchemys(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
+    dialect: Any = connection.dialect
+    lost = bool(dialect.is_disconnect(error, driver_of(connection), None))
+    if lost:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+    )
