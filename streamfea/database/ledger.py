@@ -11,9 +11,10 @@ a replica that becomes the primary may lag behind.
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Table, text
-from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from streamfea.database.driver import driver_of, has_begun
@@ -45,10 +46,9 @@ LEDGER_TABLES = (_entries, _horizons)
 
 # As a rule, none is in already. Half as dear as to ask which are. In order, so that two workers with the same entries
 # wait for each other instead of deadlocking.
-_ENTER_ALL = text(
-    "INSERT INTO streamfea_ledger "
-    "SELECT :source, ms, seq FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[])) AS given (ms, seq) "
-    "ORDER BY ms, seq"
+_ENTER_ALL = (
+    "INSERT INTO streamfea_ledger SELECT %(source)s, ms, seq "
+    "FROM unnest(CAST(%(ms)s AS bigint[]), CAST(%(seq)s AS bigint[])) AS given (ms, seq) ORDER BY ms, seq"
 )
 # What was in already comes back.
 _ENTER_NEW = text(
@@ -99,20 +99,20 @@ class Ledger:
         connection = session.connection()
         if not has_begun(connection):
             try:
-                self.enter_all(session, entry_ids)
-            except (DataError, IntegrityError):
+                self.enter_all(driver_of(connection), entry_ids)
+            except (psycopg.DataError, psycopg.IntegrityError):
                 driver_of(connection).rollback()
             else:
                 return set()
         known = connection.execute(_ENTER_NEW, self._arguments(entry_ids))
         return {from_bigints(ms, seq) for ms, seq in known}
 
-    def enter_all(self, session: Session, entry_ids: Sequence[str]) -> None:
-        """Note entries as done that are not in yet.
+    def enter_all(self, driver: "psycopg.Connection[Any]", entry_ids: Sequence[str]) -> None:
+        """Note entries as done that are not in yet, in the driver's transaction.
 
-        Raises `IntegrityError` if one is, `DataError` if a number of its id turns negative.
+        Raises psycopg's `IntegrityError` if one is, `DataError` if a number of its id turns negative.
         """
-        session.connection().execute(_ENTER_ALL, self._unsigned(entry_ids))
+        driver.execute(_ENTER_ALL, self._unsigned(entry_ids))
 
     def withdraw(self, session: Session, entry_ids: Sequence[str]) -> None:
         """Take entries that this transaction noted out again: their effects are not in it."""

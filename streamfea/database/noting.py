@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from streamfea.database.bulk import Plan, Plans, Row, is_held
-from streamfea.database.copying import Copying, check_deferred, copy_rows
+from streamfea.database.copying import Copying, copy_rows
 from streamfea.database.driver import driver_of
 from streamfea.database.sieve import Sieve
 from streamfea.transient import enter_session, leave_session
@@ -144,19 +144,22 @@ class NotingSession(Session):
         """Whether the rows of kept records are sent, but not yet known to be written."""
         return self._started is not None
 
-    def write_started(self, and_then: Callable[[], object]) -> None:
-        """Write the rows that are sent, and call `and_then`; when either raises, it is as if nothing had been sent."""
+    def commit_started(self, also: Callable[["psycopg.Connection[Any]"], object]) -> None:
+        """Write the rows that are sent, do `also`, and commit; whatever raises, it is as if nothing had been sent.
+
+        What psycopg raises is raised as it is.
+        """
         started, self._started = self._started, None
-        if started is None:
-            return
-        connection = self._connected()
+        driver = driver_of(self._connected())
         try:
-            started.finish()
-            check_deferred(connection, self._rows)
-            and_then()
+            if started is not None:
+                started.finish()
+            with driver.pipeline():  # both in one round trip
+                also(driver)
+                driver.commit()
         except Exception:
             with suppress(psycopg.Error):  # the connection is gone
-                driver_of(connection).rollback()
+                driver.rollback()
             raise
         self._rows = []
 

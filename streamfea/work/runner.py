@@ -183,16 +183,16 @@ class Runner:
     def _commit_rows(self, session: DbSession, part: Part, outcomes: list[Outcome]) -> Attempt:
         """Commit records that have done nothing but add rows; those that the ledger knows are left out of it."""
         session.start_without()
-        if self._ledger is None or self._write_before_ledger(session, self._ledger, outcomes):
-            return self._commit_together(session, part, [], outcomes, [])
+        if self._ledger is not None and self._commit_before_ledger(session, self._ledger, outcomes):
+            return Attempt(outcomes)
         known = self._enter(session, part.entries)
         if known:
             session.leave_out(known)
             outcomes = [Outcome(one.entry, Verdict.DUPLICATE) if one.entry.id in known else one for one in outcomes]
         return self._commit_together(session, part, [], outcomes, part.entries)
 
-    def _write_before_ledger(self, session: DbSession, ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
-        """Write rows that are sent, and note their entries; return False, with nothing done, unless all goes well.
+    def _commit_before_ledger(self, session: DbSession, ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
+        """Commit rows that are sent, and then their entries; return False, with nothing done, if that cannot be.
 
         A row is nobody's fault as long as the ledger has not said that its entry is new: then it all goes in order.
         """
@@ -200,7 +200,7 @@ class Runner:
             return False
         done = [outcome.entry.id for outcome in outcomes if outcome.verdict is Verdict.DONE]
         try:
-            session.write_started(lambda: ledger.enter_all(session, done))
+            session.commit_started(lambda driver: ledger.enter_all(driver, done))
         except Exception as error:
             _raise_if_not_its_fault(session, error)
             return False

@@ -183,7 +183,7 @@ def test_a_row_that_meets_that_of_the_same_entry_in_another_worker_fails_nobody(
     with Session(engine) as other:
         other.add(Plain(note="other", code=5))
         other.flush()
-        Ledger("s", "g").enter_all(other, ["5-0"])
+        assert Ledger("s", "g").enter(other, ["5-0"]) == set()
         second = threading.Thread(target=lambda: outcomes.extend(run_entries(commit, [entry(5)])))
         second.start()
         wait_until(lambda: waiting(engine, "COPY"), "its row waits for the other")
