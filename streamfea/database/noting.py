@@ -71,15 +71,13 @@ class NotingSession(Session):
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
         """Add an object, which is committed with its record."""
-        if (
-            self._noting
-            and not self._ordinary
-            and self._plan_for(type(instance)) is not None
-            and enter_session(instance, self.hash_key)
-        ):
-            self._noted.append(instance)
-        else:
-            super().add(instance, _warn=_warn)
+        if self._noting and not self._ordinary:
+            model = type(instance)
+            plan = self._models[model] if model in self._models else self._plan_for(model)
+            if plan is not None and enter_session(instance, self.hash_key):
+                self._noted.append(instance)
+                return
+        super().add(instance, _warn=_warn)
 
     def keep_noted(self, entry_id: str, *, pure: bool) -> list[object]:
         """Take the values of what a record's end has left noted; return the objects that must be flushed instead.
@@ -87,16 +85,13 @@ class NotingSession(Session):
         `pure` says that the record has done nothing else, so that leaving out its rows undoes it.
         """
         noted = self._noted
-        rows: list[Row] = []
         # A flush has its own order for new rows beside changes and deletions.
-        mixed = bool(self._deleted) or self.identity_map.check_modified()
-        for index in range(len(noted)):
-            row = None if mixed or is_held(noted, index) else self._row(entry_id, noted[index])
-            if row is None:
-                ordinary = list(noted)
-                self._take_up()
-                return ordinary
-            rows.append(row)
+        is_mixed = bool(self._deleted) or self.identity_map.check_modified()
+        rows = None if is_mixed else self._rows_of(entry_id, noted)
+        if rows is None:
+            ordinary = list(noted)
+            self._take_up()
+            return ordinary
         self._noted = []
         self._rows += rows
         if not pure:
@@ -193,19 +188,23 @@ class NotingSession(Session):
             self.expunge(instance)
 
     def _plan_for(self, model: type) -> Plan | None:
-        try:
-            return self._models[model]
-        except KeyError:
-            plan = self._plans.of(model, self._connected) if self._plans is not None else None
-            self._models[model] = plan
-            return plan
+        plan = self._plans.of(model, self._connected) if self._plans is not None else None
+        self._models[model] = plan
+        return plan
 
-    def _row(self, entry_id: str, instance: object) -> Row | None:
-        plan = self._models[type(instance)]
+    def _rows_of(self, entry_id: str, noted: list[object]) -> list[Row] | None:
+        """Return the rows of noted objects; None when they have to take the ordinary way."""
+        rows = []
         try:
-            return plan.row(entry_id, instance) if plan is not None else None
+            for index in range(len(noted)):
+                plan = self._models[type(noted[index])]
+                row = None if plan is None or is_held(noted, index) else plan.row(entry_id, noted[index])
+                if row is None:
+                    return None
+                rows.append(row)
         except Exception:  # a bind processor's or a default's: the flush will meet it again, and raise it
             return None
+        return rows
 
     def _take_up(self) -> None:
         """Do for the noted objects what `add()` would have done."""

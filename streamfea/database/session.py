@@ -213,7 +213,8 @@ class DbSession(NotingSession, EnclosingSession):
         self.entry = entry
         self.autoflush = True
         self._touched = self._spoiled = self._left = False
-        self.start_inside()
+        if self._enclosing is not None:
+            self.start_inside()
         self._in_record = True
 
     def end_record(self) -> None:

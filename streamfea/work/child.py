@@ -43,7 +43,7 @@ class SharedWatch(Watch):
 
     def started(self, entry: Entry) -> None:
         """`entry`'s record is about to run."""
-        self._entry_id.value = entry.id.encode()[: _LONGEST_ENTRY_ID - 1]
+        self._entry_id.value = entry.id.encode()
         self._since.value = time.monotonic()
 
     def ended(self) -> None:

@@ -1,9 +1,9 @@
 """What an exception means: the record's fault or the world's, and what becomes of the record."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import NamedTuple
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
@@ -46,7 +46,8 @@ class Verdict(Enum):
     """Its handler said not now: try again after the delay that it named."""
 
 
-class Outcome(NamedTuple):
+@dataclass(slots=True)
+class Outcome:
     """An entry, what became of it, and the exception that decided it."""
 
     entry: Entry

@@ -148,15 +148,15 @@ class Runner:
         for index, entry in enumerate(entries):
             if index and (index >= limit or self._stop.is_set() or time.monotonic() > deadline):
                 break
-            if entry.id in known:
+            if known and entry.id in known:
                 outcomes.append(Outcome(entry, Verdict.DUPLICATE))
                 continue
-            suspected = entry.id in part.suspects
+            is_suspect = bool(part.suspects) and entry.id in part.suspects
             try:
-                session.begin_suspect(entry) if suspected else session.begin_record(entry)
+                session.begin_suspect(entry) if is_suspect else session.begin_record(entry)
             except Exception as error:
                 return self._blame(session, replace(part, entries=entries[:index]), entries[index:], error)
-            outcome = (self._run_suspect if suspected else self._run_in_company)(session, entry)
+            outcome = self._run_suspect(session, entry) if is_suspect else self._run_in_company(session, entry)
             if outcome is None:
                 return Attempt(remaining=split_at(entries, {entry.id}))
             outcomes.append(outcome)
