@@ -135,7 +135,7 @@ def _given_at_once(model: Any) -> frozenset[str] | None:
 
 
 def _is_plain(impl: Any) -> bool:
-    return type(impl) is _ScalarImpl and not impl.dispatch.set and not impl.dispatch._active_history
+    return type(impl) is _ScalarImpl and not impl.dispatch.set
 
 
 def _known(model: type, attributes: dict[str, Any]) -> dict[str, Any]:

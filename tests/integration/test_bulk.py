@@ -264,6 +264,11 @@ def test_usual_values_take_the_fast_way(engine: Engine, name: str, value: object
     assert isinstance(row(engine, Wide(by_sql="given", **{name: value})), Row)
 
 
+def test_a_row_that_brings_its_key_takes_the_fast_way(engine: Engine) -> None:
+    assert isinstance(row(engine, Natural(code="a")), Row)
+    assert isinstance(row(engine, Parent(id=5, name="a")), Row)
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -399,6 +404,15 @@ class Percent(Base):
     doubled: Mapped[int | None] = mapped_column(Computed('"humidity %" * 2', persisted=True))
 
 
+class Natural(Base):
+    """Has a key of its own instead of a number from the server."""
+
+    __tablename__ = "natural"
+    code: Mapped[str] = mapped_column(primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True, default=1)
+    title: Mapped[str | None]
+
+
 class Ruled(Base):
     __tablename__ = "ruled"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -485,9 +499,41 @@ def _by_name(session: Session) -> None:
     session.add(Validated(title="def", unknown=1))
 
 
+def _natural_key_got(session: Session) -> None:
+    session.add(Natural(code="a", title="to be got"))
+    got = session.get(Natural, ("a", 1))
+    session.add(Parent(name=f"got {got.title if got is not None else None}"))
+
+
+def _natural_key_replaced(session: Session) -> None:
+    there = session.get(Natural, ("a", 1))
+    if there is not None:
+        session.delete(there)
+    session.add(Natural(code="a", title="instead"))
+
+
+def _natural_key_beside_a_loaded_one(session: Session) -> None:
+    session.get(Natural, ("a", 1))
+    session.add(Natural(code="a"))
+    session.add(Natural(code="a", part=2))
+
+
+def _natural_key_merged(session: Session) -> None:
+    session.merge(Natural(code="a", part=1, title="merged"))
+
+
+def _natural_key_twice(session: Session) -> None:
+    session.add(Natural(code="b", part=2))
+    session.add(Natural(code="b", part=2))
+
+
 OPERATIONS: list[Callable[[Session], None]] = [
     _held, _related, _attached_late, _changed_after, _seen, _queried, _expunged, _twice, _failing, _by_name,
     _related_by_the_database, _renamed_and_replaced, _wrong_twice,
+    _natural_key_got, _natural_key_replaced, _natural_key_beside_a_loaded_one, _natural_key_merged, _natural_key_twice,
+    lambda session: session.add(Natural(code="a", part=1)),
+    lambda session: session.add(Natural(code="c", title="plain")),
+    lambda session: session.add(Natural(title="no key")),
     lambda session: session.add(Parent()),
     lambda session: session.add(Parent(name="plain")),
     lambda session: session.add(Child(parent_id=-1)),
@@ -618,12 +664,12 @@ def empty(engine: Engine) -> None:
 
 
 def rows(engine: Engine) -> list[object]:
-    """All rows in the order of their generated ids, but without these: rolled back transactions skip numbers."""
+    """All rows in the order of their keys, but without generated ones: rolled back transactions skip numbers."""
     found: list[object] = []
     with engine.connect() as connection:
         for table in Base.metadata.sorted_tables:
             columns = [cast(column, Text) for column in table.columns if column.name not in _GENERATED]
-            query = select(literal("a row"), *columns).select_from(table).order_by(table.c.id)
+            query = select(literal("a row"), *columns).select_from(table).order_by(*table.primary_key)
             found.append([table.name, *map(tuple, connection.execute(query))])
     return found
 
