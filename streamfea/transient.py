@@ -2,7 +2,8 @@
 
 Beside each object SQLAlchemy keeps a state: its history, its key, its session. An object that is only written needs
 none, and making and dropping the state is most of what such an object costs. So it is made when somebody asks for it.
-Until then there is a note in its place: None, or the number of the session that the object was added to.
+Until then there is a note in its place: the object's identity, and with it the number of the session that it was added
+to. Whoever copies the note with the rest of an object's dictionary has a note that means nothing.
 """
 
 import logging
@@ -29,8 +30,6 @@ _ScalarImpl = next(
     if hasattr(orm_attributes, name)
 )
 
-_NOTHING = object()
-
 
 class ModelType(DCTransformDeclarative):
     """Makes an object of a model past SQLAlchemy's constructor, where that would do no more than set its attributes."""
@@ -47,7 +46,7 @@ class ModelType(DCTransformDeclarative):
         model: Any = cls
         model.__mapper__._check_configure()  # others may have come since that lead to this one
         instance = object.__new__(model)
-        attributes[STATE] = None
+        attributes[STATE] = id(instance)
         instance.__dict__ = attributes
         return instance
 
@@ -91,8 +90,8 @@ class Transient:
 def enter_session(instance: object, session: int) -> bool:
     """Note that a new object is in the session of that number; return False if it is not new, or in one already."""
     given = instance.__dict__
-    if given.get(STATE, _NOTHING) is None:
-        given[STATE] = session
+    if type(given.get(STATE)) is int:
+        given[STATE] = (session, id(instance))
         return True
     state: Any = instance_state(instance)
     if state.key is not None or state.session_id is not None:
@@ -102,10 +101,13 @@ def enter_session(instance: object, session: int) -> bool:
 
 
 def leave_session(instance: object) -> None:
-    """Undo what `enter_session()` has done."""
+    """Undo what `enter_session()` has done, whatever else was done to the object's dictionary meanwhile."""
     given = instance.__dict__
-    if _is_note(given[STATE]):
-        given[STATE] = None
+    if STATE not in given:
+        manager: Any = orm_attributes.manager_of_class(type(instance))
+        manager.setup_instance(instance)
+    elif _is_note(given[STATE]):
+        given[STATE] = id(instance)
     else:
         given[STATE].session_id = None
 
@@ -150,16 +152,17 @@ def _known(model: type, attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_note(state: object) -> bool:
-    return state is None or type(state) is int
+    return type(state) is int or type(state) is tuple
 
 
-def _made(instance: Any, session: int | None) -> Any:
+def _made(instance: Any, note: int | tuple[int, int]) -> Any:
     """Make an object's state, as if each attribute that was given had been set: value, history, modified."""
     model: Any = type(instance)
     state: Any = InstanceState(instance, model._sa_class_manager)
     plain = plain_attributes(model)
     state.committed_state = {name: NO_VALUE for name in instance.__dict__ if name in plain}
     state.modified = bool(state.committed_state)
-    state.session_id = session
+    if isinstance(note, tuple) and note[1] == id(instance):
+        state.session_id = note[0]
     instance.__dict__[STATE] = state
     return state

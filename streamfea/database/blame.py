@@ -28,6 +28,8 @@ def suspects(error: BaseException, added: Iterable[tuple[str, object]]) -> set[s
 
     `added` are the objects that were to be written, each with its entry's id.
     """
+    # One whose state its handler has taken from its dictionary cannot be looked into.
+    added = [(entry_id, one) for entry_id, one in added if inspect(one, raiseerr=False) is not None]
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, psycopg.errors.NotNullViolation):
         return {entry_id for entry_id, one in added if _lacks_a_value(one)}

@@ -217,7 +217,7 @@ def _values(keys: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
 def is_held(instances: Sequence[object], index: int) -> bool:
     """Tell whether anybody but this list, and SQLAlchemy's own state of the object, refers to an object in it."""
     others = sys.getrefcount(instances[index]) - _ALONE
-    return others > 0 and others > (getattr(instances[index].__dict__[STATE], "_strong_obj", None) is not None)
+    return others > 0 and others > (getattr(instances[index].__dict__.get(STATE), "_strong_obj", None) is not None)
 
 
 def _plan(model: type, connection: Connection) -> Plan | None:

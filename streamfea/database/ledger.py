@@ -45,7 +45,8 @@ _horizons = Table(
 LEDGER_TABLES = (_entries, _horizons)
 
 # As a rule, none is in already. Half as dear as to ask which are. In order, so that two workers with the same entries
-# wait for each other instead of deadlocking.
+# wait for each other instead of deadlocking; where rows with unique keys come before it they still may, and one of them
+# does its batch again.
 _ENTER_ALL = (
     "INSERT INTO streamfea_ledger SELECT %(source)s, ms, seq "
     "FROM unnest(CAST(%(ms)s AS bigint[]), CAST(%(seq)s AS bigint[])) AS given (ms, seq) ORDER BY ms, seq"

@@ -248,7 +248,8 @@ class DbSession(NotingSession, EnclosingSession):
         self.forget_noted()
         added = list(self._added)
         self._added.clear()
-        tied = any(inspect(one).mapper.relationships for one in added)
+        states = [inspect(one, raiseerr=False) for one in added]  # None: the handler has taken it from the object
+        tied = any(state is None or state.mapper.relationships for state in states)
         if tied or self._touched or self._left or not self.intact or self.dirty or self.deleted:
             return False
         for one in added:
@@ -450,10 +451,10 @@ class DbSession(NotingSession, EnclosingSession):
         """Let go of what earlier records added and this flush wrote: a query must load it afresh, as after a commit."""
         remaining = []
         for entry_id, added in self._unwritten:
-            state = inspect(added)
-            if state.persistent:
+            state = inspect(added, raiseerr=False)
+            if state is not None and state.persistent:
                 self.expunge(added)
-            elif state.pending:
+            elif state is not None and state.pending:
                 remaining.append((entry_id, added))
         self._unwritten = remaining
 

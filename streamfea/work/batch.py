@@ -89,6 +89,7 @@ class GroupCommit:
         self._ours = ours
         self._wanted_own = 0
         self._thread = ThreadPoolExecutor(1, "commit") if overlap else None
+        self._ready: Ready | None = None
         self._flight: _Flight | None = None
 
     def run(self, entries: Sequence[Entry], *, alone: bool = False) -> Iterator[list[Outcome]]:
@@ -125,7 +126,7 @@ class GroupCommit:
                 parts.extendleft(reversed(_each_alone(part.entries)))
                 continue
             if part.mode is Mode.TOGETHER and self._thread is not None:
-                attempt = self._run_ahead(self._thread, part)
+                attempt = self._run_ahead(part)
             elif self._flight is not None:
                 attempt = self._land()
                 attempt.remaining.append(part)
@@ -134,8 +135,17 @@ class GroupCommit:
             parts.extendleft(reversed(attempt.remaining))
             if attempt.outcomes:
                 yield attempt.outcomes
+            if self._thread is not None:
+                self._take_off(self._thread)
 
-    def _run_ahead(self, thread: ThreadPoolExecutor, part: Part) -> Attempt:
+    def _take_off(self, thread: ThreadPoolExecutor) -> None:
+        """Begin to commit what has run; last of all, since PostgreSQL may keep us waiting while a table is locked."""
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.start()
+            self._flight = _Flight(ready.part, thread.submit(ready.commit))
+
+    def _run_ahead(self, part: Part) -> Attempt:
         """Run a part while the one before it commits; return what became of both, but for what commits from now on."""
         ahead = self._attempt_ahead(part)
         outages = self._patience.outages
@@ -147,8 +157,7 @@ class GroupCommit:
             return Attempt(landed.outcomes + ahead.outcomes, landed.remaining + ahead.remaining)
         if _has_entries(landed.remaining) or self._patience.outages != outages:
             return Attempt(landed.outcomes, [*landed.remaining, part])
-        ahead.start()
-        self._flight = _Flight(ahead.part, thread.submit(ahead.commit))
+        self._ready = ahead
         return Attempt(landed.outcomes, [ahead.rest])
 
     def _attempt_ahead(self, part: Part) -> Attempt | Ready:

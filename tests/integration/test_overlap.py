@@ -51,6 +51,22 @@ def test_records_run_while_those_before_them_commit(engine: Engine, sessions: "s
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0"]
 
 
+def test_what_is_committed_is_told_before_the_next_batch_waits_for_its_table(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    ran: list[str] = []
+    commit = adding(engine, sessions, ran)
+    assert list(commit.run(entries(1, 2))) == []
+    wait_until(lambda: row_notes(engine) == ["1-0", "2-0"], "the first batch is committed")
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE plain IN SHARE MODE"))
+        following = Following(commit, entries(3, 4))
+        wait_until(lambda: ids(following.outcomes) == ["1-0", "2-0"], "it is told")
+        assert row_notes(engine) == ["1-0", "2-0"]
+    following.join()
+    assert ids([one for some in commit.finish() for one in some]) == ["3-0", "4-0"]
+
+
 @pytest.mark.core
 def test_a_record_that_queries_waits_for_those_before_it(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
     seen: list[int] = []

@@ -149,6 +149,40 @@ def test_what_was_added_to_a_session_is_in_none_once_it_is_copied_or_pickled() -
     assert inspect(plain).session_id == 7
 
 
+class Carried(Model):
+    __tablename__ = "carried"
+    name: Mapped[str]
+
+    def __getstate__(self) -> object:
+        return self.__dict__.copy()
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_copy_of_its_dictionary_says_nothing_of_its_session() -> None:
+    carried = Carried(name="a")
+    assert enter_session(carried, 7)
+
+    assert inspect(pickle.loads(pickle.dumps(carried))).session_id is None
+    assert enter_session(copy.copy(Carried(name="a")), 7)
+
+
+def test_its_dictionary_is_that_of_no_other_object() -> None:
+    assert Carried(name="a") != Carried(name="a")
+
+
+def test_it_leaves_a_session_though_its_state_was_taken_from_its_dictionary() -> None:
+    plain = Plain(name="a")
+    assert enter_session(plain, 7)
+    vars(plain).pop("_sa_instance_state")
+    leave_session(plain)
+
+    assert inspect(plain).session_id is None
+
+
 @pytest.mark.parametrize("looked_at", [False, True])
 def test_it_can_be_in_one_session_only_and_leave_it(looked_at: bool) -> None:
     plain = Plain(name="a")
