@@ -6,7 +6,7 @@ from benchmarks.measure import Measured, Summary, measure, summary
 from benchmarks.section import Section
 from benchmarks.servers import Servers, events
 
-_ROUNDS = 3
+_ROUNDS = 5
 _FIRST, _FLOOR = ALL[0], ALL[-1]
 
 
