@@ -24,12 +24,11 @@ class Copying:
     """
 
     def __init__(self, connection: Connection, rows: Sequence[Row]) -> None:
-        self.rows = rows
         self._steps = _steps(connection, rows)
         self._failure: Exception | None = None
 
     def start(self) -> None:
-        """Send what can be sent without waiting for what PostgreSQL makes of it; why it cannot be, `finish()` says."""
+        """Do what comes before the first wait for what PostgreSQL makes of rows; `finish()` raises what goes wrong."""
         try:
             next(self._steps, None)
         except Exception as error:

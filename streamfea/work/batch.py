@@ -118,6 +118,7 @@ class GroupCommit:
 
     def _run(self, first: Sequence[Part], *, alone: bool = False) -> Iterator[list[Outcome]]:
         parts = deque(first)
+        self._ready = None  # of a caller that went away in the middle: it was told of none of that
         while parts and not self._stop.is_set():
             part = parts.popleft()
             if not part.entries:

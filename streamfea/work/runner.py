@@ -162,11 +162,8 @@ class Runner:
             outcomes.append(outcome)
         done, rest = replace(part, entries=entries[: len(outcomes)]), entries[len(outcomes) :]
         if session.has_only_rows:
-            start, commit = (
-                partial(self._start_rows, session),
-                partial(self._commit_rows, session, done, outcomes),
-            )
-            return Ready(done, Part(rest), start, commit)
+            commit = partial(self._commit_rows, session, done, outcomes)
+            return Ready(done, Part(rest), partial(self._start_rows, session), commit)
         session.start()
         return self._commit_together(session, done, rest, outcomes, batch)
 
