@@ -123,7 +123,13 @@ def _when_empty(
     """Return what an INSERT of the ORM does for an attribute that is None or not set; None if it writes NULL."""
     if not column.type.should_evaluate_none:
         return None if fallback is None else lambda _: fallback()
-    return lambda given: ORDINARY if key in given else (None if fallback is None else fallback())
+    if fallback is None:
+        return lambda given: ORDINARY if key in given else None
+    return lambda given: ORDINARY if key in given else _unless_none(fallback())
+
+
+def _unless_none(default: Any) -> Any:
+    return ORDINARY if default is None else default
 
 
 def _default(column: Column[Any], table: Table) -> Callable[[], Any] | None:
