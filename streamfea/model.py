@@ -7,11 +7,11 @@
         id: Mapped[int] = mapped_column(primary_key=True)
 
 Classic `Column` attributes work as well as typed `Mapped[...]` ones. `View` is a materialised view, `NullableBoolean`
-a boolean whose "unknown" is a value.
+a boolean whose "unknown" is a value. `DbSession` is the type of a handler's session.
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import (
     Column,
@@ -33,9 +33,12 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.sql import operators
 
-from streamfea.transient import ModelType, Transient
+from streamfea.transient import DROP, REJECT, ModelType, Transient
 
-__all__ = ["Base", "NullableBoolean", "View", "is_view"]
+if TYPE_CHECKING:
+    from streamfea.database.session import DbSession
+
+__all__ = ["Base", "DbSession", "NullableBoolean", "View", "is_view"]
 
 # Constraints get names that do not depend on the server, so that a migration can find them again: Alembic's
 # documentation, "The Importance of Naming Constraints".
@@ -48,10 +51,24 @@ _NAMING_CONVENTION = {
 }
 
 
+def __getattr__(name: str) -> Any:
+    """Return `DbSession`, which is in a layer above this one: only handlers take it from here."""
+    if name != "DbSession":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from streamfea.database.session import DbSession  # noqa: PLC0415 - see above
+
+    return DbSession
+
+
 class Base(Transient, DeclarativeBase, metaclass=ModelType):
     """The base of every model; its tables are those that `streamfea initdb` creates."""
 
     metadata = MetaData(naming_convention=_NAMING_CONVENTION)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if cls.__unknown_keys__ not in {DROP, REJECT}:
+            raise ValueError(f"{cls.__name__}.__unknown_keys__ is {cls.__unknown_keys__!r}: write 'drop' or 'reject'")
+        super().__init_subclass__(**kwargs)
 
     def __str__(self) -> str:
         """Return `# module.Class` and a `* name: value` line for each attribute that is set, sorted by name.
@@ -114,9 +131,13 @@ class NullableBoolean(TypeDecorator[bool | None]):
             equality = {operators.is_: operators.eq, operators.is_not: operators.ne}
             return super().operate(equality.get(op, op), *other, **kwargs)
 
-    def process_bind_param(self, value: bool | None, _dialect: Dialect) -> str:
-        """Return the enum's label for `value`."""
-        return "unknown" if value is None else str(bool(value)).lower()
+    def process_bind_param(self, value: object, _dialect: Dialect) -> str:
+        """Return the enum's label for `value`; raises `ValueError` for what is none of True, False, None, 0 and 1."""
+        if value is None:
+            return "unknown"
+        if not isinstance(value, int) or value not in {0, 1}:
+            raise ValueError(f"{value!r:.80} is no NullableBoolean: it must be True, False, None, 0 or 1")
+        return "true" if value else "false"
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> bool | None:
         """Return the Python value of an enum's label."""

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapper
 from streamfea.handlers import Handler
 from streamfea.model import Base, is_view
 
-__all__ = ["HandlerSchema", "schema_of", "schemas_of"]
+__all__ = ["HandlerSchema", "models_of", "schema_of", "schemas_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,12 @@ def schemas_of(handlers: Iterable[Handler]) -> list[HandlerSchema]:
 def schema_of(handler: Handler) -> HandlerSchema:
     """Return the schema of one handler."""
     return _schema(handler.module)
+
+
+def models_of(handler: Handler) -> list[type]:
+    """Return the models that rows of a handler's tables are made with, by name."""
+    tables = set(schema_of(handler).tables)
+    return sorted((mapper.class_ for mapper in _mappers() if mapper.local_table in tables), key=lambda it: it.__name__)
 
 
 def _schema(module: ModuleType) -> HandlerSchema:

@@ -8,20 +8,32 @@ to. Whoever copies the note with the rest of an object's dictionary has a note t
 
 import logging
 from functools import cache
+from types import FunctionType
 from typing import Any
 
-from sqlalchemy import inspect
-from sqlalchemy.orm import InstanceState, Mapper, class_mapper
+from sqlalchemy import MetaData, inspect
+from sqlalchemy.orm import InstanceState, Mapper, class_mapper, registry
 from sqlalchemy.orm import attributes as orm_attributes
 from sqlalchemy.orm.base import DEFAULT_STATE_ATTR, NO_VALUE, instance_state
 from sqlalchemy.orm.decl_api import DCTransformDeclarative
 
-__all__ = ["STATE", "ModelType", "Transient", "enter_session", "leave_session", "plain_attributes"]
+from streamfea.errors import Reject
+
+__all__ = ["DROP", "REJECT", "STATE", "ModelType", "Transient", "enter_session", "leave_session", "plain_attributes"]
 
 log = logging.getLogger(__name__)
 
 STATE = DEFAULT_STATE_ATTR
 """The attribute of an object that holds its state."""
+
+DROP = "drop"
+"""The value of `__unknown_keys__` that has the constructor drop names that the model does not have."""
+
+REJECT = "reject"
+"""The value of `__unknown_keys__` that has the constructor raise `Reject` for them."""
+
+# What a class has that is no place for a record's value.
+_NO_DATA = (FunctionType, classmethod, staticmethod, MetaData, registry)
 
 # SQLAlchemy 2.1 put the underscore before it.
 _ScalarImpl = next(
@@ -38,9 +50,11 @@ class ModelType(DCTransformDeclarative):
         """Return a new object of the model."""
         plain = _given_at_once(cls)
         if plain is None or arguments:
+            if "self" in attributes:  # the function that SQLAlchemy puts before a constructor has that parameter
+                attributes |= _known(cls, {"self": attributes.pop("self")})
             return super().__call__(*arguments, **attributes)
         if not plain.issuperset(attributes):
-            attributes = _known(cls, attributes)
+            attributes = _known(cls, attributes, plain)
             if not plain.issuperset(attributes):
                 return super().__call__(**attributes)
         model: Any = cls
@@ -72,11 +86,13 @@ class Transient:
     """What a new object of a model is like, until it is in the database."""
 
     _sa_instance_state = _StateOnDemand()
+    __unknown_keys__: str = DROP
 
     def __init__(self, /, **attributes: Any) -> None:
         """Set the given attributes; names that the model does not have are dropped, with a debug log.
 
-        Records grow fields over time, and a new field is no reason to lose the record.
+        Records grow fields over time, and a new field is no reason to lose the record. Where it is one, a model says
+        `__unknown_keys__ = "reject"`: then `Reject` is raised, with the names.
         """
         for name, value in _known(type(self), attributes).items():
             setattr(self, name, value)
@@ -140,15 +156,33 @@ def _is_plain(impl: Any) -> bool:
     return type(impl) is _ScalarImpl and not impl.dispatch.set
 
 
-def _known(model: type, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return those of the attributes that the model has."""
-    known = {}
-    for name, value in attributes.items():
-        if hasattr(model, name):
-            known[name] = value
-        else:
-            log.debug("%s has no attribute %r: dropped", model.__name__, name)
+def _known(model: Any, attributes: dict[str, Any], certain: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return those of the attributes that the model has, `certain` ones among them.
+
+    Raises `Reject` where the model does not drop the others.
+    """
+    known = {name: value for name, value in attributes.items() if name in certain or _has(model, name)}
+    if len(known) < len(attributes):
+        _dispose(model, [name for name in attributes if name not in known])
     return known
+
+
+def _dispose(model: Any, unknown: list[str]) -> None:
+    if model.__unknown_keys__ == REJECT:
+        raise Reject(f"{model.__name__} has no attribute {', '.join(map(repr, unknown))}")
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("%s has no attribute %s: dropped", model.__name__, ", ".join(map(repr, unknown)))
+
+
+def _has(model: type, name: str) -> bool:
+    """Tell whether records may set an attribute: a model's own one, no method and nothing that Python or the ORM needs.
+
+    A record may hold any name: `__class__`, `__dict__` and `metadata` are unknown ones as well.
+    """
+    if not hasattr(model, name) or name.startswith(("__", "_sa_")):
+        return False
+    found = [vars(kind)[name] for kind in model.__mro__ if name in vars(kind)]
+    return bool(found) and not isinstance(found[0], _NO_DATA)
 
 
 def _is_note(state: object) -> bool:

@@ -21,9 +21,12 @@ from streamfea.database.setup import all_schemas
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.finding import Finding
 from streamfea.handlers import Handler, load_handler
+from streamfea.schemas import models_of
 from streamfea.settings import Settings, describe, to_toml
 from streamfea.streams.inspection import inspect_redis
+from streamfea.transient import DROP, REJECT
 
+_DISPOSAL = {DROP: 'drop them (__unknown_keys__ = "drop")', REJECT: 'reject the record (__unknown_keys__ = "reject")'}
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bold red]problem[/]"}
 
 
@@ -66,6 +69,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         try:
             handlers.append(load_handler(queue))
             yield Finding(f"queue {queue.name}: handler", "ok", queue.handler)
+            yield from _about_models(handlers[-1])
         except ConfigurationError as error:
             yield Finding(f"queue {queue.name}: handler", "problem", str(error), "correct the handler or its name")
     try:
@@ -82,6 +86,16 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield from inspect_database(engine, all_schemas(handlers))
     finally:
         engine.dispose()
+
+
+def _about_models(handler: Handler) -> Iterator[Finding]:
+    """Say what the handler's models do with keys of a record that they have no attribute for."""
+    done: dict[str, list[str]] = {}
+    for model in models_of(handler):
+        done.setdefault(str(getattr(model, "__unknown_keys__", DROP)), []).append(model.__name__)
+    if done:
+        told = "; ".join(f"{', '.join(names)} {_DISPOSAL[how]}" for how, names in sorted(done.items()))
+        yield Finding(f"queue {handler.queue.name}: unknown keys", "ok", told)
 
 
 def _print(findings: list[Finding]) -> None:

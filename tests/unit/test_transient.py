@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+from decimal import Decimal
 from typing import Any, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import ForeignKey, event, inspect
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import (
     InstanceState,
@@ -20,7 +22,8 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.types import JSON
 
-from streamfea.model import Base
+from streamfea.errors import Reject
+from streamfea.model import Base, NullableBoolean
 from streamfea.transient import enter_session, leave_session
 
 
@@ -69,7 +72,7 @@ class Constructed(Model):
     __tablename__ = "constructed"
     name: Mapped[str]
 
-    def __init__(self, **attributes: Any) -> None:
+    def __init__(self, /, **attributes: Any) -> None:
         super().__init__(**{"name": "by its constructor", **attributes})
 
 
@@ -85,12 +88,29 @@ class Allocated(Model):
     __tablename__ = "allocated"
     name: Mapped[str]
 
-    def __new__(cls, **_attributes: Any) -> Self:
+    def __new__(cls, /, **_attributes: Any) -> Self:
         made = super().__new__(cls)
         made.note = "allocated"
         return made
 
     note = ""
+
+
+class Strict(Model):
+    __tablename__ = "strict"
+    __unknown_keys__ = "reject"
+    name: Mapped[str]
+
+    @property
+    def upper(self) -> str:
+        return self.name.upper()
+
+    @upper.setter
+    def upper(self, upper: str) -> None:
+        self.name = upper.lower()
+
+    def shouted(self) -> str:
+        return self.name.upper()
 
 
 class Heard(Model):
@@ -100,7 +120,10 @@ class Heard(Model):
 
 Plain()  # has SQLAlchemy configure all of them, which is not to count as the time that an example took
 
-STRANGERS = {"unknown", "self", "cls", "model"}
+STRANGERS = {
+    "unknown", "self", "cls", "model", "mro", "metadata", "registry", "__class__", "__dict__", "__init__", "__table__",
+    "__tablename__", "__mapper__", "__unknown_keys__", "_sa_instance_state", "_sa_class_manager",
+}  # fmt: skip
 
 heard: list[dict[str, Any]] = []
 
@@ -121,6 +144,51 @@ def test_it_is_as_if_each_attribute_had_been_set(attributes: dict[str, Any]) -> 
         setattr(expected, name, attributes[name])
 
     assert described(Plain(**attributes)) == described(expected)
+
+
+@pytest.mark.parametrize("stranger", sorted(STRANGERS))
+@pytest.mark.parametrize("model", [Plain, Loud, Animal, Heard, Assigned, Allocated, Constructed])
+def test_a_name_that_is_no_attribute_of_the_model_is_dropped_however_it_is_made(
+    model: type[Model], stranger: str
+) -> None:
+    note = {"note"} if model is Allocated else set()
+    made: Any = model(**{"id": 1, stranger: {"id": 2}})
+
+    assert (type(made), made.id) == (model, 1)
+    assert vars(made).keys() <= {"id", "name", "kind", "_sa_instance_state"} | note
+    assert inspect(made).transient
+
+
+def test_a_model_that_rejects_says_which_names_it_does_not_have() -> None:
+    assert Strict(name="a").name == "a"
+    assert Strict(upper="A").name == "a"
+    with pytest.raises(Reject, match=r"Strict has no attribute 'nam', '__class__', 'shouted'"):
+        Strict(name="a", nam="b", __class__=dict, shouted="A")
+
+
+def test_what_becomes_of_unknown_names_is_inherited_and_is_one_of_two_things() -> None:
+    class Child(Strict):
+        __abstract__ = True
+
+    assert Child.__unknown_keys__ == "reject"
+    with pytest.raises(ValueError, match="__unknown_keys__ is 'forbid': write 'drop' or 'reject'"):
+        type("Other", (Model,), {"__abstract__": True, "__unknown_keys__": "forbid"})
+
+
+@pytest.mark.parametrize(("value", "label"), [(True, "true"), (1, "true"), (False, "false"), (0, "false")])
+def test_a_nullable_boolean_is_true_false_or_unknown(value: Any, label: str) -> None:
+    assert bound(value) == label
+    assert bound(None) == "unknown"
+
+
+@pytest.mark.parametrize("value", ["false", "", 7, -1, 1.0, 0.0, [], {}, b"", Decimal(1)])
+def test_a_nullable_boolean_is_nothing_else(value: Any) -> None:
+    with pytest.raises(ValueError, match="no NullableBoolean: it must be True, False, None, 0 or 1"):
+        bound(value)
+
+
+def bound(value: Any) -> str:
+    return NullableBoolean().process_bind_param(value, postgresql.dialect())  # type: ignore[no-untyped-call]
 
 
 def test_it_can_be_changed_copied_and_pickled() -> None:
@@ -236,6 +304,7 @@ def test_what_a_model_does_with_new_objects_is_done(made: Any, expected: object)
 
 
 def test_listeners_hear_of_new_objects() -> None:
+    heard.clear()
     Heard(name="a")
     Heard(name="b")
 
