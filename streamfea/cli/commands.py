@@ -90,6 +90,10 @@ LISTED = {
         "Write a handler, a test of it and its section of the configuration; overwrite nothing.",
     ),
     "handlers": Listed("handlers", "Set up", "List the handlers, or run a command of a queue's handler."),
+    "embedded": Listed(
+        "embedded", "Set up",
+        "The embedded servers of the configuration: where they are, a prompt of each, their end.",
+    ),
     "demo": Listed(
         "demo", "Set up",
         "Show it all: embedded servers, 19,811 real flights, two workers, one of them killed halfway.",

@@ -28,6 +28,7 @@ __all__ = [
     "ConfigOption",
     "DebugOption",
     "JsonOption",
+    "LongConfigOption",
     "OneQueueArgument",
     "QueueArgument",
     "QueuesArgument",
@@ -72,6 +73,11 @@ ConfigOption = Annotated[
     Path | None,
     # Eager, as `--help` is: `handlers --config PATH --help` tells of the queues in PATH.
     typer.Option("--config", "-c", help=f"The TOML file; if not given, {_USUAL}.", show_default=False, is_eager=True),
+]
+# For commands that hand what they do not know on to a program, which may have a -c of its own.
+LongConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help=f"The TOML file; if not given, {_USUAL}.", show_default=False, is_eager=True),
 ]
 QueuesArgument = Annotated[list[str] | None, queue_argument()]
 OneQueueArgument = Annotated[str, queue_argument("The queue.")]

