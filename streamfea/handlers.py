@@ -15,7 +15,7 @@ from streamfea.errors import ConfigurationError, failure
 from streamfea.records import Decode, decoder_of, type_name
 from streamfea.settings import Queue
 
-__all__ = ["Handler", "load_handler", "load_handlers"]
+__all__ = ["Handler", "Process", "ProcessBatch", "load_handler", "load_handlers"]
 
 
 Process: TypeAlias = Callable[[Session, bytes], Any]

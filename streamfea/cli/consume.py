@@ -10,10 +10,11 @@ from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.streams.presence import Holder, consumer_name
 from streamfea.work.child import preflight_main
+from streamfea.work.guard import guarded
 from streamfea.work.patience import Interrupted
 from streamfea.work.process import run_worker
 from streamfea.work.shim import feeding, run_shim
-from streamfea.work.stopping import StopSignal
+from streamfea.work.stopping import StopAtOnce, StopSignal
 from streamfea.work.supervisor import Supervisor
 
 
@@ -102,13 +103,13 @@ def _consume_here(
 
     def on_signal(*_: object) -> None:
         if stop.is_set():
-            raise KeyboardInterrupt
+            raise StopAtOnce
         stop.set()
 
     _on_signals(on_signal)
     try:
         preflight_main(stop, settings, queues, create_tables)
-        with feeding(settings, queues, stop):
+        with guarded(), feeding(settings, queues, stop):
             run_worker(settings, queues[0], consumer_name(name, 1), Holder.here(), stop, until_empty=until_empty)
     except Interrupted:
         return

@@ -23,6 +23,7 @@ import structlog
 from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
+from streamfea.work.guard import refuse_in_child
 from streamfea.work.parts import Attempt, Mode, Part, Ready
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Outcome
@@ -181,6 +182,7 @@ class GroupCommit:
         """Wait for the transaction that still commits; tell whether nothing is left of it to do."""
         if self._flight is None:
             return True
+        refuse_in_child()  # the thread that commits is its parent's
         attempt = self._flight.attempt
         return attempt.exception() is None and not _has_entries(attempt.result().remaining)
 

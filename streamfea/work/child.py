@@ -1,5 +1,7 @@
 """Inside a process that the supervisor has forked."""
 
+import ctypes
+import mmap
 import os
 import signal
 import sys
@@ -8,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from streamfea.entry import Entry
 from streamfea.errors import ConfigurationError
 from streamfea.settings import Queue, Settings
 from streamfea.streams.presence import Holder
+from streamfea.work.guard import guarded
 from streamfea.work.patience import Interrupted
 from streamfea.work.process import run_worker
 from streamfea.work.runner import Watch
@@ -31,49 +33,59 @@ log = structlog.get_logger(__name__)
 _LONGEST_ENTRY_ID = 64
 # Held back from before the fork until the child has handlers of its own: its parent's would swallow them.
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LONGER_THAN_SUPERVISOR_SECONDS = 2.0
+
+
+class _Shared(ctypes.Structure):
+    _fields_ = (
+        ("since", ctypes.c_double),
+        ("beat_at", ctypes.c_double),
+        ("entry_id", ctypes.c_char * _LONGEST_ENTRY_ID),
+    )
 
 
 class SharedWatch(Watch):
-    """Which record a worker runs, and since when, in memory that the supervisor sees."""
+    """Which record a worker runs, and since when, in memory that the supervisor sees.
+
+    Anonymous memory, which a fork shares: multiprocessing's needs a file system to write to.
+    """
 
     def __init__(self) -> None:
-        self._since = RawValue("d", 0.0)
-        self._beat_at = RawValue("d", 0.0)
-        self._entry_id = RawArray("c", _LONGEST_ENTRY_ID)
+        self._shared = _Shared.from_buffer(mmap.mmap(-1, ctypes.sizeof(_Shared)))
 
     def started(self, entry: Entry) -> None:
         """`entry`'s record is about to run."""
-        self._entry_id.value = entry.id.encode()
-        self._since.value = time.monotonic()
+        self._shared.entry_id = entry.id.encode()
+        self._shared.since = time.monotonic()
 
     def ended(self) -> None:
         """No record runs."""
-        self._since.value = 0.0
+        self._shared.since = 0.0
 
     def beat(self) -> None:
         """Note that a thread beside the record's runs."""
-        self._beat_at.value = time.monotonic()
+        self._shared.beat_at = time.monotonic()
 
     def is_blocked(self, for_seconds: float) -> bool:
         """Tell whether a record runs, and no other thread of its process has for so long."""
-        beat_at = float(self._beat_at.value)
+        beat_at = float(self._shared.beat_at)
         return self.seconds() > 0 and beat_at > 0 and time.monotonic() - beat_at > for_seconds
 
     def seconds(self) -> float:
         """Return for how long the record has been running; 0 when none does."""
-        since = float(self._since.value)
+        since = float(self._shared.since)
         return time.monotonic() - since if since else 0.0
 
     @property
     def entry_id(self) -> str:
         """The id of the entry whose record runs, or ran last."""
-        return bytes(self._entry_id.value).decode()
+        return bytes(self._shared.entry_id).decode()
 
 
 def run_in_child(
     main: Callable[..., None], arguments: Sequence[Any], words: Connection, liveness: tuple[int, int]
 ) -> None:
-    """Run `main(stop, grace, *arguments)` and exit: 0 when it returns, 2 when it cannot work, 1 when it crashed.
+    """Run `main(stop, *arguments)` and exit: 0 when it returns, 2 when it cannot work, 1 when it crashed.
 
     Why it cannot work goes to the supervisor through `words`.
     """
@@ -88,7 +100,8 @@ def run_in_child(
     ).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
     try:
-        main(stop, *arguments)
+        with guarded():
+            main(stop, *arguments)
     except Interrupted:
         pass
     except ConfigurationError as error:
@@ -127,10 +140,13 @@ def shim_main(stop: StopSignal, settings: Settings, queue: Queue) -> None:
 
 
 def _end_with_supervisor(reader: int, stop: StopSignal, grace_seconds: float) -> None:
-    """Wait for the end of the pipe that the supervisor holds open, then finish, at once if need be."""
+    """Wait for the end of the pipe that the supervisor holds open, then finish, at once if need be.
+
+    A supervisor that is alive has closed it to stop, and counts those that it has to kill; it comes first.
+    """
     os.read(reader, 1)
     stop.set()
-    time.sleep(grace_seconds)
+    time.sleep(grace_seconds + _LONGER_THAN_SUPERVISOR_SECONDS)
     os._exit(1)
 
 

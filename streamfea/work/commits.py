@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy.orm import sessionmaker
@@ -9,9 +10,11 @@ from sqlalchemy.orm import sessionmaker
 from streamfea.database.ledger import ledger_of
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
-from streamfea.handlers import Handler
+from streamfea.handlers import Handler, Process, ProcessBatch
+from streamfea.work import guard
 from streamfea.work.batch import GroupCommit
 from streamfea.work.fields import RecordField
+from streamfea.work.runner import Process as RunEntry
 from streamfea.work.runner import Watch, WholeBatch
 from streamfea.work.stopping import StopSignal
 
@@ -34,10 +37,9 @@ def group_commit(
     queue = handler.queue
     field = RecordField(queue.field)
     record = partial(_logged, field) if log_records else field.record
-    process = handler.process
     return GroupCommit(
         sessions,
-        lambda session, entry: process(session, record(entry)),
+        _one(handler.process, record),
         _whole_batch(handler, record),
         batch_size=queue.batch_size,
         commit_interval_seconds=queue.commit_interval.total_seconds(),
@@ -49,14 +51,43 @@ def group_commit(
     )
 
 
+def _one(process: Process, record: Callable[[Entry], bytes]) -> RunEntry:
+    """Return what runs the record of one entry; a process that the handler forks ends there."""
+
+    def run(session: DbSession, entry: Entry) -> None:
+        try:
+            process(session, record(entry))
+        except BaseException as error:
+            guard.end_if_child(error)
+            raise
+        if guard.is_child:
+            guard.end_if_child()
+
+    return run
+
+
+def _many(process: ProcessBatch) -> Callable[[DbSession, list[Any]], None]:
+    """Return what runs the records of a batch; a process that the handler forks ends there."""
+
+    def run(session: DbSession, records: list[Any]) -> None:
+        try:
+            process(session, records)
+        except BaseException as error:
+            guard.end_if_child(error)
+            raise
+        guard.end_if_child()
+
+    return run
+
+
 def _whole_batch(handler: Handler, record: Callable[[Entry], bytes]) -> WholeBatch | None:
     """Return how the handler takes a whole batch, if it does."""
     if handler.process_batch is None:
         return None
-    decode = handler.decode
+    decode, process = handler.decode, _many(handler.process_batch)
     if decode is None:
-        return WholeBatch(record, handler.process_batch)
-    return WholeBatch(lambda entry: decode(record(entry)), handler.process_batch)
+        return WholeBatch(record, process)
+    return WholeBatch(lambda entry: decode(record(entry)), process)
 
 
 def _logged(field: RecordField, entry: Entry) -> bytes:

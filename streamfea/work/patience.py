@@ -7,6 +7,7 @@ from typing import TypeVar
 import structlog
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
 
+from streamfea.work.guard import end_if_child
 from streamfea.work.stopping import StopSignal
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Patience:
 
         Raises `Interrupted` when the worker is to stop before that; whatever is no outage is raised as it is.
         """
+        end_if_child()
         try:
             result = self._retrying(function)
         except RetryError as error:
@@ -61,6 +63,7 @@ class Patience:
         return result
 
     def _note_outage(self, state: RetryCallState) -> None:
+        end_if_child()  # its connections are cut
         error = state.outcome.exception() if state.outcome is not None else None
         if error is None:
             return

@@ -12,6 +12,7 @@ from streamfea.handlers import Handler, load_handlers
 from streamfea.settings import Queue, Settings
 from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Group
+from streamfea.work.guard import end_if_child
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Fault, whose_fault
 from streamfea.work.servers import is_refusal, open_servers
@@ -29,6 +30,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
     `stop` is set.
     """
     handlers = load_handlers(list(queues))
+    end_if_child()
     with open_servers(settings, queues[0], session_name(queues[0], "preflight")) as (engine, client):
         postgresql = Patience(
             "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not is_refusal(error), stop

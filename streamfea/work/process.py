@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamfea.database.fencing import session_name
@@ -16,6 +16,7 @@ from streamfea.settings import Queue, Settings
 from streamfea.streams.group import Group
 from streamfea.streams.presence import Holder, Presence
 from streamfea.streams.reader import Reader
+from streamfea.work.guard import end_if_child, keep_from_children
 from streamfea.work.janitor import Janitor
 from streamfea.work.runner import Watch
 from streamfea.work.servers import open_servers
@@ -49,9 +50,11 @@ def run_worker(
     Raises `ConfigurationError` when only the operator can help.
     """
     handler = load_handler(queue)
+    end_if_child()
     _collect_garbage_less_often()
     sys.setswitchinterval(_SWITCH_SECONDS)
     with open_servers(settings, queue, session_name(queue, consumer)) as (engine, client):
+        event.listen(engine, "connect", lambda connection, _: keep_from_children(connection))
         group = Group(client, queue, consumer)
         Worker(
             handler,

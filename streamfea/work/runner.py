@@ -15,7 +15,7 @@ from streamfea.entry import Entry
 from streamfea.errors import ConfigurationError
 from streamfea.work.parts import Attempt, Mode, Part, Ready, split_at
 from streamfea.work.policy import Fault, Outcome, Verdict, outcome_of, whose_fault
-from streamfea.work.stopping import StopSignal
+from streamfea.work.stopping import StopAtOnce, StopSignal
 
 __all__ = ["Process", "Runner", "Watch", "WholeBatch", "WorldFaultError"]
 
@@ -113,7 +113,7 @@ class Runner:
                 self._watch.started(fresh[0][0])
                 whole.process(session, [record for _, record in fresh])
             session.commit_whole()
-        except (KeyboardInterrupt, GeneratorExit):
+        except StopAtOnce:
             raise
         except BaseException as error:
             session.end_record()
@@ -130,7 +130,7 @@ class Runner:
             self._watch.started(entry)
             self._process(session, entry)
             session.commit_whole()
-        except (KeyboardInterrupt, GeneratorExit):
+        except StopAtOnce:
             raise
         except BaseException as error:
             session.end_record()
@@ -211,7 +211,9 @@ class Runner:
             outcomes = _with_failed(outcomes, session.write_rows_of_the_good())
             self._withdraw(session, entered, outcomes)
             session.commit()
-        except Exception as error:
+        except (StopAtOnce, StartAgain):
+            raise
+        except BaseException as error:
             return self._blame(session, part, rest, error)
         return Attempt(outcomes, [Part(rest)])
 
@@ -220,7 +222,7 @@ class Runner:
         self._watch.started(entry)
         try:
             self._process(session, entry)
-        except (KeyboardInterrupt, GeneratorExit, StartAgain):
+        except (StopAtOnce, StartAgain):
             raise
         except BaseException as error:
             session.end_record()
@@ -235,7 +237,7 @@ class Runner:
         try:
             self._process(session, entry)
             kept = session.keep_suspect()
-        except (KeyboardInterrupt, GeneratorExit, StartAgain):
+        except (StopAtOnce, StartAgain):
             raise
         except BaseException as error:
             session.end_record()
@@ -244,7 +246,7 @@ class Runner:
             return outcome_of(entry, error) if session.forget_suspect() else None
         return Outcome(entry, Verdict.DONE) if kept else None
 
-    def _blame(self, session: DbSession, part: Part, rest: Sequence[Entry], error: Exception) -> Attempt:
+    def _blame(self, session: DbSession, part: Part, rest: Sequence[Entry], error: BaseException) -> Attempt:
         """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""
         session.end_record()
         _raise_if_not_its_fault(session, error)

@@ -2,6 +2,7 @@
 
 import os
 import select
+import time
 
 
 class StopSignal:
@@ -14,12 +15,14 @@ class StopSignal:
     def __init__(self) -> None:
         self._set = False
         self._reader, self._writer = os.pipe()
+        self._identity = _identity(self._reader)
 
     def set(self) -> None:
         """Ask to finish; safe in a signal handler."""
         if not self._set:
             self._set = True
-            os.write(self._writer, b"\0")
+            if self._is_open():
+                os.write(self._writer, b"\0")
 
     def is_set(self) -> bool:
         """Tell whether finishing was asked for."""
@@ -27,7 +30,9 @@ class StopSignal:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait up to `timeout` seconds, less when it is set; return whether it is."""
-        if not self._set:
+        if not self._set and not self._is_open():
+            time.sleep(1.0 if timeout is None else min(timeout, 1.0))
+        elif not self._set:
             readable = select.poll()  # select() cannot wait for descriptors from 1024 on
             readable.register(self._reader, select.POLLIN)
             readable.poll(None if timeout is None else timeout * 1000)
@@ -37,7 +42,23 @@ class StopSignal:
         """Return a descriptor that is readable once it is set, for a wait on several things."""
         return self._reader
 
+    def _is_open(self) -> bool:
+        """Tell whether the descriptors are still the pipe: a handler may have closed them all, and opened others."""
+        try:
+            return _identity(self._reader) == _identity(self._writer) == self._identity
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Give the descriptors back."""
         os.close(self._reader)
         os.close(self._writer)
+
+
+class StopAtOnce(KeyboardInterrupt):
+    """Raised by a second signal, where no supervisor is: Python's own KeyboardInterrupt a handler may raise, too."""
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino

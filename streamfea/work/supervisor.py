@@ -96,7 +96,9 @@ class Supervisor:
         """Let a process that is thrown away find out whether this can work, before any worker tries."""
         process, words = self._fork(preflight_main, (self._settings, self._queues, create_tables), "preflight")
         while process.is_alive():
-            wait([process.sentinel, self._stop.fileno()])
+            wait(
+                [process.sentinel, self._stop.fileno()], _LOOK_EVERY_SECONDS
+            )  # a handler's child may hold a sentinel open
             if self._stop.is_set():
                 process.terminate()
                 process.join(_LOOK_EVERY_SECONDS)
@@ -202,10 +204,13 @@ class Supervisor:
                 slot.stand_in, _ = self._fork(stand_in_main, arguments, f"{slot.consumer}-stand-in")
 
     def _end(self) -> int:
-        """Stop all workers by one shared deadline; return how many had to be killed."""
+        """Stop all workers by one shared deadline; return how many had to be killed.
+
+        They are told by the end of the pipe: what SIGTERM does in a worker, its handler may have changed.
+        """
         processes = [one for slot in self._slots for one in (slot.process, slot.stand_in) if one is not None]
-        for process in processes:
-            process.terminate()
+        for descriptor in self._liveness:
+            os.close(descriptor)
         longest = max((queue.shutdown_timeout.total_seconds() for queue in self._queues), default=0.0)
         deadline = time.monotonic() + longest
         while any(process.is_alive() for process in processes) and not self._at_once:
@@ -219,8 +224,6 @@ class Supervisor:
                 killed += 1
                 process.kill()
             process.join()
-        for descriptor in self._liveness:
-            os.close(descriptor)
         return killed
 
 

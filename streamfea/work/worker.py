@@ -22,6 +22,7 @@ from streamfea.streams.presence import Presence
 from streamfea.streams.reader import Reader
 from streamfea.work.commits import group_commit
 from streamfea.work.fields import RecordField
+from streamfea.work.guard import take_back_signals
 from streamfea.work.janitor import Janitor
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
@@ -116,6 +117,7 @@ class Worker:
             for dead in self._predecessors:
                 self._succeed(dead)
             while not self._stop.is_set():
+                take_back_signals()
                 worked = self._work_on_what_is_due() | self._work_on_what_is_new()
                 self._redis.call(self._janitor.tidy)
                 if self._until_empty and not worked and self._redis.call(self._group.is_drained):

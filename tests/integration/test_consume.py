@@ -64,9 +64,7 @@ def test_nothing_is_written_to_files(project: Project, client: Redis, rows: Rows
     with project.consuming("--until-empty", prelude=_TELL_WRITES) as consumer:
         assert consumer.process.wait(60) == 0
     assert sorted(rows()) == [1, 4]
-    # What the supervisor and a worker share is memory, but has a name for a moment.
-    [shared] = re.findall(r"opened to write: (.*)", consumer.log())
-    assert shared.startswith("/dev/shm/")
+    assert "opened to write" not in consumer.log(), "not even in /dev/shm, which may be missing or read-only"
 
 
 @pytest.mark.core
