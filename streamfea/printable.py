@@ -1,8 +1,9 @@
 """Text that is safe to show on a terminal, whatever a record holds."""
 
+import json
 import unicodedata
 
-__all__ = ["printable"]
+__all__ = ["printable", "printable_json"]
 
 _KEPT = "\n\t"
 
@@ -16,6 +17,13 @@ def printable(text: str, *, one_line: bool = False) -> str:
     if text.isprintable():
         return text
     return "".join(one if _is_shown(one, one_line) else _written_out(one) for one in text)
+
+
+def printable_json(json_text: str) -> str:
+    """Return JSON with the same characters written as JSON writes them out; it means what it meant."""
+    if json_text.isprintable():
+        return json_text
+    return "".join(one if _is_shown(one, one_line=False) else json.dumps(one)[1:-1] for one in json_text)
 
 
 def _is_shown(character: str, one_line: bool) -> bool:

@@ -7,6 +7,7 @@ import typer
 
 from streamfea.cli.commands import LazyCommands
 from streamfea.errors import ConfigurationError, StreamfeaError, failure
+from streamfea.observe.stdio import open_missing
 from streamfea.printable import printable
 
 __all__ = ["app", "main"]
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; errors are one readable line on stderr, with `--debug` after their traceback."""
+    open_missing()
     debug = "--debug" in sys.argv
     try:
         app()

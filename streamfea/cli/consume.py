@@ -7,6 +7,7 @@ import typer
 
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, queue_argument, read_settings
 from streamfea.errors import ConfigurationError
+from streamfea.observe.stdio import unblock
 from streamfea.settings import Queue, Settings
 from streamfea.streams.presence import Holder, consumer_name
 from streamfea.work.child import preflight_main
@@ -50,6 +51,7 @@ def consume(
 
     Example: streamfea consume events --workers 4
     """
+    unblock()
     settings = read_settings(config)
     chosen = settings.select(queues or [])
     if workers == 0:
@@ -84,6 +86,7 @@ def shim(
 
     Example: streamfea shim events --until-empty
     """
+    unblock()
     settings = read_settings(config)
     chosen = settings.select(queues or [])
     without = [queue.name for queue in chosen if not queue.legacy_lists]

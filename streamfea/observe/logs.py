@@ -1,17 +1,22 @@
 """One log for streamfea and for handlers, on stderr: for people, or a JSON object a line."""
 
+import json
 import logging
 import sys
+from textwrap import indent
+from typing import Any
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
-from streamfea.printable import printable
+from streamfea.observe.stdio import lines_lost
+from streamfea.printable import printable, printable_json
 from streamfea.settings import LogSettings
 
 __all__ = ["configure_logging"]
 
+_OF_SEVERAL_LINES = ("exception", "stack")
 _SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
@@ -39,7 +44,11 @@ def configure_logging(settings: LogSettings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _with_lines_lost,
+                *_renderers(settings),
+            ],
         )
     )
     root = logging.getLogger()
@@ -54,16 +63,23 @@ def _renderers(settings: LogSettings) -> list[Processor]:
     if settings.format == "json":
         return [
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+            structlog.processors.JSONRenderer(_as_json),
         ]
     colours = sys.stderr.isatty()
     return [
         _without_logger_name,
+        structlog.processors.format_exc_info,
         _printable,
         structlog.dev.ConsoleRenderer(
             colors=colours, pad_event_to=0, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
         ),
     ]
+
+
+def _with_lines_lost(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Say how much of the log is missing before this line, if nobody read it or there was no room."""
+    lost = lines_lost()
+    return {**event, "lines_lost": lost} if lost else event
 
 
 def _without_logger_name(
@@ -77,4 +93,17 @@ def _without_logger_name(
 
 def _printable(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Write out what a terminal could take for an order: errors and records may hold anything."""
-    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {printable(key, one_line=True): _shown(key, value) for key, value in event.items()}
+
+
+def _shown(key: str, value: object) -> object:
+    if value is None or isinstance(value, int | float):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    if key in _OF_SEVERAL_LINES:  # no line of it begins like one of the log's own
+        return indent(printable(text), "    ")
+    return printable(text, one_line=True)
+
+
+def _as_json(event: object, **options: Any) -> str:
+    return printable_json(json.dumps(event, ensure_ascii=False, **options))
