@@ -1,5 +1,6 @@
 """From a URL to a client that notices a dead server."""
 
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from streamfea.settings import RedisSettings
 
 _EMBEDDED = "embedded:"
 _CONNECT_TIMEOUT_SECONDS = 5.0
-_ANSWER_TIMEOUT_SECONDS = 10.0
+_ANSWER_TIMEOUT_SECONDS = 5.0
+# As with PostgreSQL: seconds, but for TCP_USER_TIMEOUT, in milliseconds (tcp(7)).
+_KEEPALIVE_OPTIONS = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
+_KEEPALIVE = {getattr(socket, name): value for name, value in _KEEPALIVE_OPTIONS.items() if hasattr(socket, name)}
 
 
 def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redis:
@@ -39,6 +43,7 @@ def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redi
     }
     if not url.startswith("unix:"):
         options["socket_keepalive"] = True
+        options["socket_keepalive_options"] = _KEEPALIVE
     try:
         client = _Client.from_url(url, **options)
         pool = client.connection_pool
