@@ -132,6 +132,12 @@ class DatabaseSettings(_WithPassword):
     connect_args: dict[str, str | int] = Field(
         {}, description="libpq's connection parameters", examples=[{"sslmode": "verify-full"}]
     )
+    pooler: Literal["none", "session", "transaction"] | None = Field(
+        None,
+        description="what the url leads to: PostgreSQL itself, or a pooler such as PgBouncer by its `pool_mode`; found "
+        "out if not set",
+        examples=["transaction"],
+    )
 
 
 class LogSettings(_Section):

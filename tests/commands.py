@@ -40,6 +40,10 @@ class Project:
         self._database.update(database)
         self.config.write_text(tomli_w.dumps(self._settings))
 
+    def settings(self) -> dict[str, Any]:
+        """Return the configuration."""
+        return {**self._settings}
+
     def run(
         self,
         *arguments: str,

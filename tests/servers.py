@@ -23,7 +23,7 @@ def redis_server(folder: Path, *options: str, executable: str | None = None, tls
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        wait_until(lambda: _listens(port) or process.poll() is not None, "the server listens")
+        wait_until(lambda: listens(port) or process.poll() is not None, "the server listens")
         assert process.poll() is None, (folder / "server.log").read_text()
         yield port
     finally:
@@ -49,6 +49,7 @@ def answers(client: Redis) -> bool:
         return False
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a port of loopback."""
     with socket.socket() as one:
         return one.connect_ex(("127.0.0.1", port)) == 0

@@ -8,11 +8,10 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Table
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import sort_tables
 
 from streamfea.database.bulk import Plan, Row
-from streamfea.database.driver import driver_of
+from streamfea.database.driver import driver_of, sqlalchemys
 
 __all__ = ["Copying", "check_deferred", "copied_with", "copy_rows"]
 
@@ -75,7 +74,7 @@ def _steps(connection: Connection, rows: Sequence[Row]) -> Iterator[None]:
                     copy.write_row(row.values)
                 yield
         except psycopg.Error as error:
-            failure: Any = _as_sqlalchemys(connection, layout.statement, error)
+            failure: Any = sqlalchemys(connection, layout.statement, error)
             failure.copied = group
             raise failure from error
 
@@ -96,13 +95,3 @@ def _places(tables: tuple[Table, ...]) -> dict[Table, int]:
 
 def _plans(rows: Iterable[Row]) -> set[Plan]:
     return {layout.plan for layout in {row.layout for row in rows}}
-
-
-def _as_sqlalchemys(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
-    dialect: Any = connection.dialect
-    lost = bool(dialect.is_disconnect(error, driver_of(connection), None))
-    if lost:
-        connection.invalidate(error)
-    return DBAPIError.instance(
-        statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
-    )

@@ -5,8 +5,9 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-__all__ = ["driver_of", "has_begun", "status_of"]
+__all__ = ["driver_of", "has_begun", "sqlalchemys", "status_of"]
 
 
 def driver_of(connection: Connection) -> "psycopg.Connection[Any]":
@@ -27,3 +28,14 @@ def has_begun(connection: Connection) -> bool:
     next statement begins the transaction again, and nothing in it is lost.
     """
     return status_of(connection) is not TransactionStatus.IDLE
+
+
+def sqlalchemys(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
+    """Return what SQLAlchemy would have raised for an error of the driver, and let go of a connection that is lost."""
+    dialect: Any = connection.dialect
+    lost = bool(dialect.is_disconnect(error, driver_of(connection), None))
+    if lost:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+    )

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
+from streamfea.database.pooler import NAME_OF_ALL, heed_pooler
+from streamfea.database.vigil import keep_vigil
 from streamfea.embedded import ensure_postgresql
 from streamfea.errors import ConfigurationError
 from streamfea.settings import DatabaseSettings
@@ -13,19 +15,20 @@ from streamfea.settings import DatabaseSettings
 _EMBEDDED = "embedded:"
 
 # libpq parameters (PostgreSQL manual, "Database Connection Control Functions"), seconds but for tcp_user_timeout
-# (milliseconds): a server that vanished without closing its connections is noticed within half a minute instead of
-# hours.
+# (milliseconds): a server that vanished without closing its connections is noticed within seconds instead of hours.
 _CONNECT_ARGS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
+    "tcp_user_timeout": 10_000,
 }
 
 
-def open_database(settings: DatabaseSettings, name: str = "streamfea") -> Engine:
+def open_database(settings: DatabaseSettings, name: str = NAME_OF_ALL) -> Engine:
     """Return an engine for `settings`, whose sessions are called `name`; no connection is opened yet.
+
+    Behind a pooler that gives out transactions, it is these that are called `name`, and nothing is prepared.
 
     An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be,
     `ConfigurationError` when the URL cannot be read.
@@ -40,5 +43,14 @@ def open_database(settings: DatabaseSettings, name: str = "streamfea") -> Engine
         raise ConfigurationError("database.url cannot be read: check its host and port") from None
     if settings.password is not None:
         url = url.set(password=settings.password.get_secret_value())
-    arguments: dict[str, Any] = {"application_name": name, **_CONNECT_ARGS, **settings.connect_args}
-    return create_engine(url, connect_args=arguments, pool_size=1, max_overflow=4, hide_parameters=True)
+    is_known = settings.pooler in ("none", "session")
+    arguments: dict[str, Any] = {
+        "application_name": name if is_known else NAME_OF_ALL,
+        **_CONNECT_ARGS,
+        **settings.connect_args,
+    }
+    engine = create_engine(url, connect_args=arguments, pool_size=1, max_overflow=4, hide_parameters=True)
+    keep_vigil(engine)
+    if not is_known:
+        heed_pooler(engine, name, settings.pooler)
+    return engine

@@ -28,6 +28,9 @@ _REFUSALS = (
     "invalid sslmode value",
     "invalid port number",
     "for connection option",
+    "unsupported startup parameter",  # PgBouncer, of which also the next
+    "no such database",
+    "no such user",
     *_TLS_REFUSALS,
 )
 
@@ -60,6 +63,8 @@ def is_refusal(error: BaseException) -> bool:
 def _remedy(error: OperationalError) -> str:
     if any(words in str(error.orig) for words in _TLS_REFUSALS):
         return "check database.url, and sslmode and sslrootcert in database.connect_args"
+    if "unsupported startup parameter" in str(error.orig):
+        return "PgBouncer takes none: remove it from database.url, or set ignore_startup_parameters in PgBouncer"
     return "check database.url and its password"
 
 

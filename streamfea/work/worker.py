@@ -9,6 +9,7 @@ from itertools import chain
 
 import structlog
 from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import sessionmaker
 
 from streamfea.database.fencing import end_transactions
@@ -102,7 +103,7 @@ class Worker:
             stop,
             watch=watch,
             log_records=log_records,
-            ours=self._ours,
+            ours=self._ours_after_outage,
             overlap=True,
         )
 
@@ -195,6 +196,15 @@ class Worker:
         lost = self._redis.call(self._lease.renew)
         self._release([entry.id for entry in entries if entry.id in lost])
         return [entry for entry in entries if entry.id not in lost]
+
+    def _ours_after_outage(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return what `_ours()` does, and leave nothing in the way that an earlier connection of our own has begun.
+
+        PostgreSQL may not know that it is dead.
+        """
+        with suppress(DBAPIError):  # whoever needs it next meets that, too
+            end_transactions(self._sessions, self._queue, {self._group.consumer})
+        return self._ours(entries)
 
     def _run_alone(self, claimed: Sequence[Claimed], dead: Predecessor | None) -> None:
         """Run claimed entries one by one; those in whose own run a process died wait, or are buried, instead."""

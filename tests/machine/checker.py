@@ -15,7 +15,17 @@ __all__ = ["Violation", "check"]
 # Between a group that is created again and the last dead letter that follows from it.
 _MARGIN_MS = 1000
 
-Sort = Literal["lost", "doubled", "half done", "wrongly buried", "not buried", "left over", "out of order", "trouble"]
+Sort = Literal[
+    "lost",
+    "doubled",
+    "half done",
+    "wrongly buried",
+    "not buried",
+    "left over",
+    "out of order",
+    "in the wrong table",
+    "trouble",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ def check(history: History, final: Final, *, exactly_once: bool) -> list[Violati
         *_buried_twice(history, final),
         *_left_over(final),
         *_out_of_order(history, final),
+        *_in_the_wrong_table(history, final),
         *(Violation("trouble", f"{what}: {details}") for what, details in history.trouble),
     ]
     return [*found, *_doubled(history, final)] if exactly_once else found
@@ -125,6 +136,14 @@ def _out_of_order(history: History, final: Final) -> Iterator[Violation]:
     for before, after in pairwise(in_stream):
         if before > after:
             yield Violation("out of order", f"element {after} stands behind {before}")
+
+
+def _in_the_wrong_table(history: History, final: Final) -> Iterator[Violation]:
+    """A row that one queue's worker, or one statement, has written into another's table."""
+    for effect in final.effects:
+        right = "old_effect" if effect.number in history.pushed else "new_effect" if effect.do == "core" else "effect"
+        if effect.table != right:
+            yield Violation("in the wrong table", f"record {effect.number} ({effect.do}): in {effect.table}")
 
 
 def number_in(letter: DeadLetter) -> int:

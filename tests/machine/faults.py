@@ -19,6 +19,7 @@ __all__ = ["Faults"]
 
 _GROUP = ConsumerSettings.model_fields["group"].default
 _LONGEST_AWAY_SECONDS = 3.0
+_LONGEST_DARK_SECONDS = 6.0
 _CUT_WITHIN_SECONDS = 5.0
 _LONGEST_MESSAGE_BYTES = 300
 _HOUR_MS = 3_600_000
@@ -69,6 +70,8 @@ class Faults:
             "redis: answer to a script lost": lambda: self._cut(redis, b"EVALSHA", "reply", 0),
             "redis: cut in a request": lambda: self._cut_anywhere(redis, "request"),
             "redis: cut in a reply": lambda: self._cut_anywhere(redis, "reply"),
+            "redis: network dark": lambda: redis.go_dark(self._random.uniform(1, _LONGEST_DARK_SECONDS)),
+            "postgresql: network dark": lambda: database.go_dark(self._random.uniform(1, _LONGEST_DARK_SECONDS)),
             "postgresql: all connections cut": database.cut_all,
             "postgresql: COMMIT never arrives": lambda: self._cut(database, b"COMMIT", "request", 0),
             "postgresql: answer to COMMIT lost": lambda: self._cut(database, b"COMMIT", "reply", 0),

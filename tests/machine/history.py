@@ -17,12 +17,13 @@ def now_ms() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A row that the handler has left: the record, and the entry that it came with."""
+    """A row that the handler has left: the record, the entry that it came with, and the table that it is in."""
 
     number: int
     do: str
     stream: str
     entry_id: str
+    table: str = "effect"
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from tests.machine.operators import Operator
 from tests.machine.producers import AUDIT, LIST, STREAM, Auditor, OldProducer, Producer
 from tests.machine.proxy import Proxy
 from tests.machine.servers import Servers
+from tests.pgbouncer import pgbouncer
 
 __all__ = ["Guarantee", "Result", "run"]
 
@@ -33,6 +34,8 @@ Guarantee = Literal["at-least-once", "exactly-once"]
 _RECOVER_WITHIN_SECONDS = 60.0
 _SETTLE_WITHIN_SECONDS = 300.0
 _LOOK_EVERY_SECONDS = 0.05
+
+_TABLES = ("effect", "new_effect", "old_effect")
 
 _CONFIGURATION = """
 [redis]
@@ -76,11 +79,13 @@ def run(
     *,
     faults: Sequence[str] = (),
     kills: bool = True,
+    pooled: bool = False,
     sabotage: str = "",
 ) -> Result:
     """Run the machine in `folder` for about `seconds`, not counting start and end; return what was found.
 
     Of the `faults`, named as in `Faults`, all if none is given. Without `kills`, no record kills its process.
+    `pooled` puts PgBouncer, in transaction mode, between consumers and PostgreSQL.
     `sabotage` is the bug to put in.
     """
     random = Random(seed)
@@ -89,7 +94,9 @@ def run(
     with servers.running():
         configs = _Configurations(folder, servers, guarantee)
         _prepare(servers, configs.direct)
-        with _world(folder, servers, configs, history, random, kills=kills, sabotage=sabotage) as fleet_faults:
+        with _world(
+            folder, servers, configs, history, random, kills=kills, pooled=pooled, sabotage=sabotage
+        ) as fleet_faults:
             chosen = {name: fleet_faults.by_name[name] for name in faults or fleet_faults.by_name}
             _wait_for_recovery(servers, history, "the start")
             started = time.monotonic()
@@ -142,21 +149,26 @@ def _world(
     random: Random,
     *,
     kills: bool,
+    pooled: bool,
     sabotage: str,
 ) -> Iterator[Faults]:
     """Everything that goes on while faults are injected."""
-    url = servers.redis_url
-    auditor = Auditor(url, history)
+    redis_url = servers.redis_url
+    auditor = Auditor(redis_url, history)
     with ExitStack() as stack:
         redis = stack.enter_context(Proxy(servers.redis_socket).running())
-        database = stack.enter_context(Proxy(servers.database_socket).running())
+        database_address: Path | int = servers.database_socket
+        if pooled:
+            url = stack.enter_context(pgbouncer(folder / "pgbouncer", servers.database_url, size=20))
+            database_address = url.port or 0
+        database = stack.enter_context(Proxy(database_address).running())
         configs.go_through(redis, database)
         fleet = Fleet(configs.through, folder / "consume.log", history, sabotage=sabotage)
         stack.enter_context(fleet.running())
         stack.enter_context(auditor.running())
         stack.enter_context(Operator(configs.through, history, Random(random.random()), sabotage=sabotage).running())
-        stack.enter_context(Producer(url, history, Random(random.random()), kills=kills).running())
-        stack.enter_context(OldProducer(url, history).running())
+        stack.enter_context(Producer(redis_url, history, Random(random.random()), kills=kills).running())
+        stack.enter_context(OldProducer(redis_url, history).running())
         yield Faults(servers, fleet, redis, database, history, random)
     auditor.finish()
 
@@ -219,8 +231,9 @@ def _look(servers: Servers, config: Path) -> Final:
     """Return what is there."""
     final = Final()
     with servers.engine.connect() as connection:
-        rows = connection.execute(text('SELECT number, "do", stream, entry FROM effect ORDER BY id'))
-        final.effects = [Effect(*row) for row in rows]
+        for table in _TABLES:
+            rows = connection.execute(text(f'SELECT number, "do", stream, entry FROM {table} ORDER BY id'))
+            final.effects += [Effect(row.number, row.do, row.stream, row.entry, table) for row in rows]
         final.totals = {row.name: row.total for row in connection.execute(text("SELECT name, total FROM account"))}
     with servers.redis() as client:
         for queue in load_settings(config).queues.values():

@@ -1,7 +1,8 @@
-"""A proxy in front of a server's unix socket that cuts connections where it hurts."""
+"""A proxy in front of a server that cuts connections where it hurts, or forwards nothing any more."""
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +30,11 @@ class Cut:
 class Proxy:
     """Listens on a TCP port of its own, in a thread of its own."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, server: Path | int) -> None:
+        """Take the server's unix socket, or its port on loopback."""
         self.port = 0
-        self._socket = socket
+        self._server = server
+        self._is_dark = False
         self._loop = asyncio.new_event_loop()
         self._links: set[_Link] = set()
         self._cut: Cut | None = None
@@ -64,13 +67,26 @@ class Proxy:
         self._cut = None
         return was_cut
 
+    def go_dark(self, seconds: float) -> None:
+        """Forward nothing for a while; the connections of before and meanwhile stay as they are, and dead."""
+        self.begin_dark()
+        time.sleep(seconds)
+        self._is_dark = False
+
+    def begin_dark(self) -> None:
+        """Forward nothing from now on."""
+        self._is_dark = True
+        for link in self._links.copy():
+            link.is_dark = True
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            server_reader, server_writer = await asyncio.open_unix_connection(str(self._socket))
+            server_reader, server_writer = await self._connect()
         except OSError:
             writer.transport.abort()
             return
         link = _Link(writer, server_writer)
+        link.is_dark = self._is_dark
         self._links.add(link)
         try:
             await asyncio.gather(
@@ -82,6 +98,11 @@ class Proxy:
             link.abort()
             self._links.discard(link)
 
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._server, Path):
+            return await asyncio.open_unix_connection(str(self._server))
+        return await asyncio.open_connection(_HOST, self._server)
+
     async def _pump(
         self,
         link: "_Link",
@@ -90,6 +111,8 @@ class Proxy:
         writer: asyncio.StreamWriter,
     ) -> None:
         while data := await reader.read(_CHUNK_BYTES):
+            if link.is_dark:
+                continue
             if direction == "request" and link.cut is None:
                 link.meet(self._take(data))
             allowed = link.allow(direction, len(data))
@@ -98,7 +121,8 @@ class Proxy:
             if allowed < len(data):
                 self._done.set()
                 break
-        link.abort()
+        if not link.is_dark:
+            link.abort()
 
     def _take(self, data: bytes) -> Cut | None:
         """Return the cut that is asked for if `data` matches; only one connection gets it."""
@@ -128,6 +152,7 @@ class _Link:
 
     def __init__(self, *writers: asyncio.StreamWriter) -> None:
         self.cut: Cut | None = None
+        self.is_dark = False
         self._writers = writers
         self._left = 0
 

@@ -1,5 +1,7 @@
 """The machine's checker sees what is wrong with a history, and nothing in one where all is well."""
 
+from dataclasses import replace
+
 import pytest
 
 from streamfea.streams.deadletters import DeadLetter
@@ -22,8 +24,8 @@ def all_is_well() -> tuple[History, Final]:
         effects=[
             Effect(1, "add", "load", "1000-0"),
             Effect(2, "cross", "load", "1000-1"),
-            Effect(_PUSHED, "add", "old", "1000-0"),
-            Effect(_PUSHED + 1, "add", "old", "1000-1"),
+            Effect(_PUSHED, "add", "old", "1000-0", "old_effect"),
+            Effect(_PUSHED + 1, "add", "old", "1000-1", "old_effect"),
         ],
         totals={"a": 1, "b": 1},
         dead=[letter(3, "failed")],
@@ -72,7 +74,7 @@ def test_a_record_that_is_done_twice_is_doubled_if_that_was_promised() -> None:
 
 def test_an_element_whose_move_was_forgotten_may_be_moved_again() -> None:
     history, final = all_is_well()
-    final.effects.append(Effect(_PUSHED, "add", "old", "1200-0"))
+    final.effects.append(Effect(_PUSHED, "add", "old", "1200-0", "old_effect"))
     history.forgotten.append((900.0, 1100.0))
     assert sorts(history, final) == []
 
@@ -118,8 +120,18 @@ def test_what_is_left_is_seen() -> None:
 
 def test_elements_of_a_list_in_another_order_are_seen() -> None:
     history, final = all_is_well()
-    final.effects[2:] = [Effect(_PUSHED, "add", "old", "1000-1"), Effect(_PUSHED + 1, "add", "old", "1000-0")]
+    final.effects[2:] = [
+        Effect(_PUSHED, "add", "old", "1000-1", "old_effect"),
+        Effect(_PUSHED + 1, "add", "old", "1000-0", "old_effect"),
+    ]
     assert sorts(history, final) == ["out of order"]
+
+
+def test_a_row_in_another_queues_table_is_seen() -> None:
+    history, final = all_is_well()
+    final.effects[2] = replace(final.effects[2], table="effect")
+    final.effects[0] = replace(final.effects[0], table="old_effect")
+    assert sorts(history, final) == ["in the wrong table", "in the wrong table"]
 
 
 def test_trouble_is_a_violation() -> None:

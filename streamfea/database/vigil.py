@@ -1,0 +1,81 @@
+"""Notices that a connection is dead although nothing says so, as when a network or a proxy forwards nothing any more.
+
+TCP's own time-outs notice that only where nothing between us and PostgreSQL still answers. A statement may take as
+long as it likes, so silence proves nothing either. So while PostgreSQL keeps silent, it is asked over another
+connection whether it still works for this one, or waits for us in turn.
+"""
+
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.waiting import Ready
+from sqlalchemy import Engine, event
+
+__all__ = ["VigilantConnection", "keep_vigil"]
+
+T = TypeVar("T")
+
+_ASK_EVERY_SECONDS = 2.0
+_ANSWER_WITHIN_SECONDS = 2  # libpq's shortest
+_ASK_AT_MOST = 2
+_INTERVAL_SECONDS = 0.1
+_IS_FOR_US = "SELECT wait_event_type IS DISTINCT FROM 'Client' FROM pg_stat_activity WHERE pid = %s"
+
+
+def keep_vigil(engine: Engine) -> None:
+    """Have the connections of `engine` notice that they are dead."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, arguments: Any, options: dict[str, Any]) -> VigilantConnection:
+        connection = VigilantConnection.connect(*arguments, **options)
+        connection.options = {**options, "connect_timeout": _ANSWER_WITHIN_SECONDS}
+        connection.backend_pid = connection.info.backend_pid
+        return connection
+
+
+class VigilantConnection(psycopg.Connection[Any]):
+    """A connection that raises `OperationalError` when PostgreSQL has stopped to work for it without a word.
+
+    `backend_pid` is the backend that has its transaction; behind a pooler, which serves clients in turn, that of an
+    earlier one will do: whoever asks later and is answered proves that this connection has had its turn.
+    """
+
+    options: dict[str, Any]
+    backend_pid: int | None
+
+    def wait(self, gen: Generator[Any, Any, T], interval: float = _INTERVAL_SECONDS, timeout: float | None = None) -> T:
+        """Wait as psycopg does, not for ever."""
+        return super().wait(self._asking(gen), interval, timeout)
+
+    def _asking(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Do what `gen` does; when nothing comes for a while, ask."""
+        silent_since, doubts = time.monotonic(), 0
+        ready: Any = None
+        try:
+            while True:
+                ready = yield gen.send(ready)
+                now = time.monotonic()
+                if ready != Ready.NONE:
+                    silent_since, doubts = now, 0
+                elif now - silent_since >= _ASK_EVERY_SECONDS:
+                    doubts = 0 if self._is_worked_for() else doubts + 1
+                    silent_since = time.monotonic()
+                    if doubts >= _ASK_AT_MOST:
+                        self.pgconn.finish()
+                        raise psycopg.OperationalError("the connection to PostgreSQL is dead: nothing comes through it")
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _is_worked_for(self) -> bool:
+        """Tell whether PostgreSQL works for this connection, or cannot be asked although it answers."""
+        try:
+            with psycopg.connect(**self.options, autocommit=True) as other:
+                row = other.execute(_IS_FOR_US, [self.backend_pid], prepare=False).fetchone()
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.Error:
+            return True
+        return bool(row and row[0])
