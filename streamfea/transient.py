@@ -3,9 +3,11 @@
 Beside each object SQLAlchemy keeps a state: its history, its key, its session. An object that is only written needs
 none, and making and dropping the state is most of what such an object costs. So it is made when somebody asks for it.
 Until then there is a note in its place: the object's identity, and with it the number of the session that it was added
-to. Whoever copies the note with the rest of an object's dictionary has a note that means nothing.
+to. An object whose dictionary is a copy of another's has the other's note, and with it the other's state, as it would
+have with SQLAlchemy alone.
 """
 
+import gc
 import logging
 from functools import cache
 from types import FunctionType
@@ -104,13 +106,18 @@ class Transient:
 
 
 def enter_session(instance: object, session: int) -> bool:
-    """Note that a new object is in the session of that number; return False if it is not new, or in one already."""
+    """Note that a new object is in the session of that number; return False if `Session.add()` has to see to it.
+
+    It has to if the object is not new, is in a session already, has another object's state, or has an attribute that is
+    not a plain column's: that may lead to objects which come along.
+    """
     given = instance.__dict__
-    if type(given.get(STATE)) is int:
+    if given.get(STATE) == id(instance):  # set at once, and by nobody since: all of it is plain
         given[STATE] = (session, id(instance))
         return True
     state: Any = instance_state(instance)
-    if state.key is not None or state.session_id is not None:
+    is_new = state.key is None and state.session_id is None and state.obj() is instance
+    if not is_new or not given.keys() - {STATE} <= plain_attributes(type(instance)):
         return False
     state.session_id = session
     return True
@@ -191,12 +198,29 @@ def _is_note(state: object) -> bool:
 
 def _made(instance: Any, note: int | tuple[int, int]) -> Any:
     """Make an object's state, as if each attribute that was given had been set: value, history, modified."""
+    session, noted = note if isinstance(note, tuple) else (None, note)
+    original = instance if noted == id(instance) else _object_noted_as(note, noted, type(instance))
+    if original is not None and original is not instance:
+        instance.__dict__[STATE] = shared = instance_state(original)
+        return shared
     model: Any = type(instance)
     state: Any = InstanceState(instance, model._sa_class_manager)
     plain = plain_attributes(model)
     state.committed_state = {name: NO_VALUE for name in instance.__dict__ if name in plain}
     state.modified = bool(state.committed_state)
-    if isinstance(note, tuple) and note[1] == id(instance):
-        state.session_id = note[0]
+    if original is instance:
+        state.session_id = session
     instance.__dict__[STATE] = state
     return state
+
+
+def _object_noted_as(note: int | tuple[int, int], identity: int, model: type) -> object | None:
+    """Return the living object of a model whose dictionary was copied; a slow search, and a rare one.
+
+    A note that came by another way, such as pickle, is equal to the object's, but not the same.
+    """
+    for found in gc.get_objects():
+        if id(found) == identity and type(found) is model:
+            own = found.__dict__.get(STATE)
+            return found if own is note or not _is_note(own) else None
+    return None

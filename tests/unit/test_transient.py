@@ -235,7 +235,21 @@ def test_a_copy_of_its_dictionary_says_nothing_of_its_session() -> None:
     assert enter_session(carried, 7)
 
     assert inspect(pickle.loads(pickle.dumps(carried))).session_id is None
-    assert enter_session(copy.copy(Carried(name="a")), 7)
+
+
+def test_a_copy_of_its_dictionary_has_its_state_as_with_sqlalchemys_own() -> None:
+    original = Plain(name="a")
+    copied, updated = copy.copy(original), Plain.__new__(Plain)
+    vars(updated).update(vars(original))
+    unseen = Plain(name="b")
+    taken = Plain.__new__(Plain)
+    vars(taken).update(vars(unseen))
+
+    assert inspect(copied) is inspect(updated) is inspect(original)
+    assert inspect(taken) is inspect(unseen)
+    assert not enter_session(copied, 7)
+    assert not enter_session(taken, 7)
+    assert enter_session(original, 7)
 
 
 def test_its_dictionary_is_that_of_no_other_object() -> None:
