@@ -117,7 +117,8 @@ def enter_session(instance: object, session: int) -> bool:
         return True
     state: Any = instance_state(instance)
     is_new = state.key is None and state.session_id is None and state.obj() is instance
-    if not is_new or not given.keys() - {STATE} <= plain_attributes(type(instance)):
+    model: Any = type(instance)  # mypy takes a class for not hashable
+    if not is_new or not given.keys() - {STATE} <= plain_attributes(model):
         return False
     state.session_id = session
     return True

@@ -4,13 +4,16 @@ PostgreSQL reads a value in COPY as its type's input function does, in an INSERT
 types and values here both come to the same; for all others nothing is said, and they take the ordinary way.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
+from psycopg.types.json import Json, Jsonb
 from sqlalchemy import Column, Dialect, Table
 from sqlalchemy import schema as sa_schema
 from sqlalchemy import types as sqltypes
@@ -29,7 +32,7 @@ ORDINARY: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column: the attribute that holds its value, its quoted name, and how a value is bound.
+    """A column: the attribute that holds its value, its name, plain and quoted, and how a value is bound.
 
     `types` are the exact types that a bound value may have, `trusted` tells whether it may be written.
     `when_empty` returns what is written for an attribute that is None or not set, `LEFT_OUT` or `ORDINARY`; where one
@@ -38,6 +41,7 @@ class Field:
     """
 
     key: str
+    column: str
     name: str
     process: Callable[[Any], Any] | None
     types: frozenset[type]
@@ -53,12 +57,16 @@ class Field:
         return self.process is None and self.trusted is None
 
 
-def fields_of(mapper: Mapper[Any], table: Table, dialect: Dialect) -> list[Field]:
-    """Return the fields of the columns of `table` that `mapper` maps, without those that PostgreSQL computes."""
+def fields_of(mapper: Mapper[Any], table: Table, dialect: Dialect, generated: Collection[str] = ()) -> list[Field]:
+    """Return the fields of the columns of `table` that `mapper` maps, without those that PostgreSQL computes.
+
+    `generated` are the columns that are always the server's to fill: it refuses an INSERT with a value for them, and
+    takes a COPY with one.
+    """
     quote = dialect.identifier_preparer.quote
     mapped = {attribute.columns[0]: attribute.key for attribute in mapper.column_attrs}
     return [
-        _field(mapped[column], as_sent(quote(column.name)), column, table, dialect)
+        _field(mapped[column], as_sent(quote(column.name)), column, table, dialect, column.name in generated)
         for column in table.columns
         if column in mapped and column.computed is None
     ]
@@ -69,38 +77,69 @@ def as_sent(quoted: str) -> str:
     return quoted.replace("%%", "%")
 
 
-def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dialect) -> Field:
+def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dialect, is_generated: bool) -> Field:
     implementation = column.type.dialect_impl(dialect)
-    process = implementation.bind_processor(dialect)
-    types, trusted = _trusted(implementation, process)
+    process = _fixed(implementation, implementation.bind_processor(dialect), dialect)
+    types, trusted = _trusted(implementation)
+    if is_generated or (column.identity is not None and column.identity.always):
+        types = frozenset()
     if getattr(column.type, "precision", None) is not None and not isinstance(column.type, sqltypes.Numeric):
         types = frozenset()  # a cast to the type without its precision comes first in an INSERT: rounded twice
-    fallback = _default(column, table)
+    fallback = _leave_out if is_generated else _default(column, table)
     return Field(
         key,
+        column.name,
         name,
         process,
         types,
         trusted,
         _when_empty(key, column, fallback),
-        fallback is _leave_out,
+        fallback is _leave_out or (fallback is None and column.type.should_evaluate_none),
         not column.nullable,
         _is_shown_as_it_is(implementation),
     )
 
 
-def _trusted(
-    implementation: TypeEngine[Any], process: Callable[[Any], Any] | None
-) -> tuple[frozenset[type], Callable[[Any], bool] | None]:
+def _fixed(
+    implementation: TypeEngine[Any], process: Callable[[Any], Any] | None, dialect: Dialect
+) -> Callable[[Any], Any] | None:
+    """Return what binds a value so that it stays as it is now, whatever its record's handler does to it later."""
+    kind = _innermost(implementation)
+    if isinstance(kind, sqltypes.ARRAY):
+        return lambda value: _copied(value if process is None else process(value))
+    if process is not None and isinstance(kind, sqltypes.JSON):
+        private: Any = dialect
+        dumps = private._json_serializer or json.dumps
+        return lambda value: _as_text(process(value), dumps)
+    if process is not None and isinstance(kind, sqltypes.LargeBinary):
+        return lambda value: _as_bytes(process(value))
+    return process
+
+
+def _copied(value: Any) -> Any:
+    return value[:] if type(value) is list else value
+
+
+def _as_text(value: Any, dumps: Callable[[Any], str | bytes]) -> Any:
+    if not isinstance(value, (Json, Jsonb)):
+        return value
+    encoded = (value.dumps or dumps)(value.obj)
+    return encoded if isinstance(encoded, str) else encoded.decode()
+
+
+def _as_bytes(value: Any) -> Any:
+    return bytes(value.obj) if isinstance(value, psycopg.Binary) else value
+
+
+def _trusted(implementation: TypeEngine[Any]) -> tuple[frozenset[type], Callable[[Any], bool] | None]:
     """Return the types that bound values may have, none if all take the ordinary way, and a look at the value."""
     kind = _innermost(implementation)
-    if getattr(implementation, "_has_bind_expression", False):
+    private: Any = implementation
+    if private._has_bind_expression:
         return frozenset(), None
     for kinds, types, look in _TRUSTED:
         if isinstance(kind, kinds):
             return frozenset(types), (look(kind) if look is not None else None)
-    if isinstance(kind, (sqltypes.JSON, sqltypes.LargeBinary)) and process is not None:
-        return frozenset({type(process({} if isinstance(kind, sqltypes.JSON) else b""))}), None
     return frozenset(), None
 
 
@@ -123,8 +162,8 @@ def _when_empty(
     """Return what an INSERT of the ORM does for an attribute that is None or not set; None if it writes NULL."""
     if not column.type.should_evaluate_none:
         return None if fallback is None else lambda _: fallback()
-    if fallback is None:
-        return lambda given: ORDINARY if key in given else None
+    if fallback is None:  # the column is left to the database, which may have a default that the model does not know
+        return lambda given: ORDINARY if key in given else LEFT_OUT
     return lambda given: ORDINARY if key in given else _unless_none(fallback())
 
 
@@ -156,7 +195,7 @@ def _takes_no_context(function: Any) -> bool:
 
 
 def _array(kind: sqltypes.ARRAY[Any]) -> Callable[[Any], bool]:
-    types, trusted = _trusted(kind.item_type, None)
+    types, trusted = _trusted(kind.item_type)
     alike = types if types <= {int, str, bool, float, UUID} and trusted is None else frozenset()
 
     def look(value: Any) -> bool:
@@ -209,4 +248,6 @@ _TRUSTED: tuple[tuple[Any, set[type], _Look | None], ...] = (
     (sqltypes.Time, {time, str}, _time),
     ((sqltypes.Interval, INTERVAL), {timedelta}, _unlimited),
     (sqltypes.Uuid, {UUID}, None),
+    (sqltypes.JSON, {str}, None),  # a text by now
+    (sqltypes.LargeBinary, {bytes}, None),
 )

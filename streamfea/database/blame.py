@@ -62,8 +62,6 @@ def certain_culprits(error: BaseException, rows: Sequence[Row]) -> list[str]:
     else can be wrong with one of them: another row of its entry, another deferred constraint.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
-    if any(row.plan.has_triggers for row in rows):
-        return []
     count = Counter(row.entry_id for row in rows)
     if isinstance(cause, (psycopg.errors.NotNullViolation, psycopg.errors.CheckViolation)):
         row = _row_at_line(error, cause)

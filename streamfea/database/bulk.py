@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import contains, itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table, text
 from sqlalchemy.exc import NoInspectionAvailable
@@ -20,7 +20,7 @@ from sqlalchemy.orm.exc import UnmappedClassError
 from streamfea.database.binding import LEFT_OUT, ORDINARY, as_sent, fields_of
 from streamfea.transient import STATE, plain_attributes
 
-__all__ = ["Layout", "Plan", "Plans", "Row", "is_held"]
+__all__ = ["Layout", "Plan", "Plans", "Reference", "Row", "is_held"]
 
 # How often an object is referred to that only one list knows; Python versions differ.
 _probe = [object()]
@@ -29,14 +29,33 @@ _ALONE = sys.getrefcount(_probe[0])
 # Of so many ways to set a class' attributes, in whatever order, it is remembered how they are written.
 _SHAPES = 1_000
 
-# Rules are not applied to COPY, row security forbids it.
+# Rules are not applied to COPY, row security forbids it. A trigger sees, and may do, something else when the rows of
+# many records come at once. And COPY takes values for an identity that is GENERATED ALWAYS.
 _ABOUT_TABLE = text(
-    "SELECT relkind IN ('r', 'p') AND NOT relhasrules AND NOT relrowsecurity AS is_ordinary, "
+    "SELECT oid, relkind IN ('r', 'p') AND NOT relhasrules AND NOT relrowsecurity "
+    "AND NOT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgtype & 4 <> 0 AND (tgrelid = pg_class.oid "
+    "OR tgrelid IN (SELECT relid FROM pg_partition_tree(pg_class.oid)))) AS is_ordinary, "
     "ARRAY(SELECT format('%I.%I', nspname, conname) FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace "
     "WHERE conrelid = pg_class.oid AND condeferred) AS deferred, "
-    "EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal) AS has_triggers "
+    "ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = pg_class.oid AND attidentity = 'a') AS generated "
     "FROM pg_class WHERE oid = to_regclass(:name)"
 )
+_REFERENCES = text(
+    "SELECT confrelid AS referenced, "
+    "ARRAY(SELECT attname FROM unnest(conkey) WITH ORDINALITY AS k (number, place) "
+    "JOIN pg_attribute ON attrelid = conrelid AND attnum = number ORDER BY place) AS columns, "
+    "ARRAY(SELECT attname FROM unnest(confkey) WITH ORDINALITY AS k (number, place) "
+    "JOIN pg_attribute ON attrelid = confrelid AND attnum = number ORDER BY place) AS keys "
+    "FROM pg_constraint WHERE contype = 'f' AND conrelid = :oid"
+)
+
+
+class Reference(NamedTuple):
+    """A foreign key: the table that it leads to, its columns there (`keys`), and its own `columns`."""
+
+    referenced: int
+    columns: Sequence[str]
+    keys: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +80,8 @@ class _Shape:
 class Row:
     """A new object whose record has ended, with the values that it is written with.
 
-    One that `lacks` a value is known to fail before it is tried.
+    One that `lacks` a value is known to fail before it is tried. `defaults` are the attributes that got their values
+    from the model's defaults, which may give one only once.
     """
 
     entry_id: str
@@ -69,11 +89,21 @@ class Row:
     layout: Layout
     values: Sequence[Any]
     lacks: bool = False
+    defaults: Sequence[tuple[str, Any]] = ()
 
     @property
     def plan(self) -> "Plan":
         """How objects of its class are written."""
         return self.layout.plan
+
+    def hand_back(self) -> None:
+        """Have the object keep what defaults have given it, for the flush that it takes instead."""
+        _set_all(self.instance, self.defaults)
+
+    def value_of(self, column: str) -> Any:
+        """Return what is written to a column; `LEFT_OUT` if that is for the server to say."""
+        name = self.plan.names.get(column)
+        return self.values[self.layout.columns.index(name)] if name in self.layout.columns else LEFT_OUT
 
     def shown(self, columns: Sequence[str]) -> str | None:
         """Return the values of these columns as PostgreSQL names a key in an error; None if that may look different."""
@@ -105,11 +135,15 @@ class Plans:
         plan = self._known[model]
         return None if plan is None or plan.is_observed else plan
 
+    def forget(self) -> None:
+        """Look all of it up anew: a name may stand for another table from now on."""
+        self._known.clear()
+
 
 class Plan:
-    """How new objects of one mapped class are written.
+    """How new objects of one mapped class are written to the table with the number `oid`.
 
-    `deferred` are the constraints that COMMIT would check. With triggers, a row may become another one.
+    `deferred` are the constraints that COMMIT would check, `generated` the columns that no row may bring a value for.
     """
 
     def __init__(
@@ -118,28 +152,37 @@ class Plan:
         table: Table,
         name: str,
         dialect: Dialect,
-        deferred: Sequence[str] = (),
         *,
-        has_triggers: bool = False,
+        oid: int = 0,
+        deferred: Sequence[str] = (),
+        generated: Sequence[str] = (),
+        references: Sequence[Reference] = (),
     ) -> None:
         self.table = table
         self.name = name
+        self.oid = oid
         self.deferred = deferred
-        self.has_triggers = has_triggers
-        self._mapper = mapper
+        self.references = references
+        self.mapper = mapper
         model: Any = mapper.class_  # mypy takes a class for not hashable
         self.model_name = f"{model.__module__}.{model.__name__}"
-        self._fields = fields_of(mapper, table, dialect)
+        self._fields = fields_of(mapper, table, dialect, generated)
+        self.names = {field.column: field.name for field in self._fields}
         self.shown_as_they_are = {field.name for field in self._fields if field.shown_as_it_is}
         self._allowed = (plain_attributes(model) & {field.key for field in self._fields}) | {STATE}
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._shapes: dict[tuple[str, ...], _Shape | None] = {}
 
+    def refers_to(self, other: "Plan") -> bool:
+        """Tell whether the table has a foreign key to the other's."""
+        return any(reference.referenced == other.oid for reference in self.references)
+
     @property
     def is_observed(self) -> bool:
         """Whether somebody listens to the class' objects being written."""
-        dispatch: Any = self._mapper.dispatch
-        return bool(dispatch.before_insert or dispatch.after_insert)
+        of_mapper: Any = self.mapper.dispatch
+        of_object: Any = self.mapper.class_manager.dispatch
+        return bool(of_mapper.before_insert or of_mapper.after_insert or of_object.refresh_flush or of_object.expire)
 
     def row(self, entry_id: str, instance: object) -> Row | None:
         """Return an object's row; None when it has to take the ordinary way."""
@@ -162,6 +205,7 @@ class Plan:
             return None
         values: list[Any] = []
         left_out: list[str] = []
+        defaults: list[tuple[str, Any]] = []
         lacks = False
         for field in self._fields:
             value = given.get(field.key)
@@ -170,17 +214,18 @@ class Plan:
                 if value is LEFT_OUT:
                     left_out.append(field.name)
                     continue
-                if value is ORDINARY:
-                    return None
+                if value is not None and value is not ORDINARY:
+                    defaults.append((field.key, value))
             if value is not None:
-                if field.process is not None:
+                if field.process is not None and value is not ORDINARY:
                     value = field.process(value)
                 if type(value) not in field.types or (field.trusted is not None and not field.trusted(value)):
+                    _set_all(instance, defaults)
                     return None
             elif field.required:
                 lacks = True
             values.append(value)
-        return Row(entry_id, instance, self._layout_without(tuple(left_out)), values, lacks)
+        return Row(entry_id, instance, self._layout_without(tuple(left_out)), values, lacks, defaults)
 
     def _shape(self, names: tuple[str, ...]) -> "_Shape | None":
         """Return how objects are written whose attributes have these names; None if that takes a look at each value."""
@@ -205,6 +250,11 @@ class Plan:
             layout = Layout(self, columns, f"COPY {self.name} ({', '.join(columns)}) FROM STDIN")
             self._layouts[left_out] = layout
         return layout
+
+
+def _set_all(instance: object, attributes: Sequence[tuple[str, Any]]) -> None:
+    for name, value in attributes:
+        setattr(instance, name, value)
 
 
 def _values(keys: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
@@ -232,13 +282,25 @@ def _plan(model: type, connection: Connection) -> Plan | None:
     about = connection.execute(_ABOUT_TABLE, {"name": name}).one_or_none()
     if about is None or not about.is_ordinary:
         return None
-    return Plan(mapper, table, name, connection.dialect, about.deferred, has_triggers=about.has_triggers)
+    references = [Reference(*row) for row in connection.execute(_REFERENCES, {"oid": about.oid})]
+    return Plan(
+        mapper,
+        table,
+        name,
+        connection.dialect,
+        oid=about.oid,
+        deferred=about.deferred,
+        generated=about.generated,
+        references=references,
+    )
 
 
 def _is_simple(mapper: Mapper[Any]) -> bool:
     """Tell whether a new object is one row of one table, and nothing but its values decides what is in it."""
     of_its_own = mapper.inherits is None and mapper.polymorphic_on is None and len([*mapper.self_and_descendants]) == 1
     one_to_one = all(len(attribute.columns) == 1 for attribute in mapper.column_attrs)
+    mapped = {attribute.columns[0] for attribute in mapper.column_attrs}
+    defaults_of_others = any(column.default is not None for column in mapper.local_table.c if column not in mapped)
     private: Any = mapper
-    other_defaults = any(getattr(private, "_insert_orm_defaults", {}).values())
+    other_defaults = any(private._insert_orm_defaults.values()) or defaults_of_others
     return of_its_own and one_to_one and not other_defaults and mapper.version_id_col is None

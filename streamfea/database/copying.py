@@ -1,17 +1,20 @@
 """Writes rows by COPY, in the order in which a flush would, and with the errors that it would raise."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Table
-from sqlalchemy.schema import sort_tables
+from sqlalchemy import Connection
+from sqlalchemy.exc import CircularDependencyError
+from sqlalchemy.util import topological
 
 from streamfea.database.bulk import Plan, Row
+from streamfea.database.deferred import check_constraints
 from streamfea.database.driver import driver_of, sqlalchemys
+from streamfea.database.references import turns
 
 __all__ = ["Copying", "check_deferred", "copied_with", "copy_rows"]
 
@@ -57,14 +60,19 @@ def copied_with(error: BaseException) -> Sequence[Row]:
 
 def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
     """Check now what COMMIT would check of rows that are written; raises `IntegrityError` as that would."""
-    names = ", ".join(sorted({name for plan in _plans(rows) for name in plan.deferred}))
-    if names:
-        names = names.replace("%", "%%")
-        connection.exec_driver_sql(f"SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED")
+    check_constraints(connection, sorted({name for plan in _plans(rows) for name in plan.deferred}))
 
 
 def _steps(connection: Connection, rows: Sequence[Row]) -> Iterator[None]:
     """Do a COPY for each table, and stop each time before the wait for what PostgreSQL makes of the rows."""
+    *earlier, last = turns(rows)
+    for turn in earlier:
+        yield from _turn_steps(connection, turn)
+        check_deferred(connection, turn)
+    yield from _turn_steps(connection, last)
+
+
+def _turn_steps(connection: Connection, rows: Sequence[Row]) -> Iterator[None]:
     driver = driver_of(connection)
     for layout, of_one_copy in groupby(_ordered(rows), key=attrgetter("layout")):
         group = list(of_one_copy)
@@ -83,14 +91,20 @@ def _ordered(rows: Sequence[Row]) -> Sequence[Row]:
     plans = _plans(rows)
     if len(plans) == 1:
         return rows
-    places = _places(tuple(plan.table for plan in sorted(plans, key=lambda plan: plan.model_name)))
-    return sorted(rows, key=lambda row: places[row.plan.table])
+    places = _places(frozenset(plans))
+    return sorted(rows, key=lambda row: places[row.plan])
 
 
-@cache
-def _places(tables: tuple[Table, ...]) -> dict[Table, int]:
-    """Return the tables' places: referenced ones first, others as they come, which is by model, as in a flush."""
-    return {table: number for number, table in enumerate(sort_tables(dict.fromkeys(tables)))}
+@lru_cache(maxsize=1_000)
+def _places(plans: frozenset[Plan]) -> dict[Plan, int]:
+    """Return the tables' places: referenced ones first, others by their models' names, as in a flush."""
+    by_name = sorted(plans, key=lambda plan: plan.model_name)
+    references = [(parent, child) for child in by_name for parent in by_name if child.refers_to(parent)]
+    try:
+        in_order = list(topological.sort([edge for edge in references if edge[0] is not edge[1]], by_name))
+    except CircularDependencyError:
+        in_order = by_name
+    return {plan: place for place, plan in enumerate(in_order)}
 
 
 def _plans(rows: Iterable[Row]) -> set[Plan]:

@@ -4,6 +4,8 @@ What a record did and the note that it is done have to be one transaction. So he
 deferred constraints and a savepoint, and `rollback()` goes back to the last of these.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import text
@@ -14,6 +16,20 @@ __all__ = ["EnclosingSession", "TransactionAborted"]
 
 class TransactionAborted(Exception):  # noqa: N818 - it says what happened, as psycopg's InFailedSqlTransaction does
     """The transaction that was to be committed is gone: an SQL error aborted it, or the handler ended it."""
+
+
+class _Unheard:
+    """A session's listeners, without those of commits."""
+
+    def __init__(self, dispatch: Any) -> None:
+        self._dispatch = dispatch
+
+    def __getattr__(self, name: str) -> Any:
+        return _hear_nothing if name in ("before_commit", "after_commit") else getattr(self._dispatch, name)
+
+
+def _hear_nothing(_session: Session) -> None:
+    """Stand in for the listeners."""
 
 
 class EnclosingSession(Session):
@@ -42,15 +58,36 @@ class EnclosingSession(Session):
         """Do what a commit does but for the end of the transaction: write, look at deferred constraints, expire."""
         while self.get_nested_transaction() not in (None, self._boundary):
             self._innermost().commit()
+        self.dispatch.before_commit(self)
         self.flush()
         try:
             self._check_deferred_constraints()
         except Exception:
             self.roll_back_inside()
             raise
-        self._innermost().commit()
+        with self._unheard():
+            self._innermost().commit()
+        self.dispatch.after_commit(self)
         self.expire_all()
         self.start_inside()
+
+    def commit_enclosing(self) -> None:
+        """Commit the enclosing transaction, of which listeners hear as of one commit."""
+        self.dispatch.before_commit(self)
+        self.flush()
+        with self._unheard():
+            super().commit()
+        self.dispatch.after_commit(self)
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """Keep a commit, of what is a savepoint to PostgreSQL or more than a record's, from listeners."""
+        dispatch: Any = self.dispatch
+        self.dispatch: Any = _Unheard(dispatch)
+        try:
+            yield
+        finally:
+            self.dispatch = dispatch
 
     def roll_back_inside(self) -> None:
         """Go back to the record's last commit, or its start."""

@@ -13,22 +13,26 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state
 
 from streamfea.database.bulk import Plan, Plans, Row, is_held
-from streamfea.database.copying import Copying, copy_rows
+from streamfea.database.copying import Copying, check_deferred, copy_rows
 from streamfea.database.driver import driver_of
+from streamfea.database.references import fit_a_flush, turns
 from streamfea.database.sieve import Sieve
 from streamfea.transient import enter_session, leave_session
 
 __all__ = ["NotingSession"]
 
-# What a session's listeners might want to see; `transient_to_pending` has one of our own.
+# What a session's listeners might want to see of new objects.
 _EVENTS = (
     "before_flush",
     "after_flush",
     "after_flush_postexec",
     "before_attach",
     "after_attach",
+    "transient_to_pending",
+    "pending_to_transient",
     "pending_to_persistent",
     "persistent_to_detached",
 )
@@ -66,8 +70,13 @@ class NotingSession(Session):
     def start_noting(self) -> None:
         """Note objects from now on, unless somebody listens to what becomes of them."""
         dispatch: Any = self.dispatch
-        observed = any(getattr(dispatch, event) for event in _EVENTS) or len(dispatch.transient_to_pending) > 1
-        self._noting = self._plans is not None and not observed
+        self._noting = self._plans is not None and not any(getattr(dispatch, event) for event in _EVENTS)
+
+    def forget_plans(self) -> None:
+        """Look up anew how objects are written: a name may stand for another table from now on."""
+        self._models.clear()
+        if self._plans is not None:
+            self._plans.forget()
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
         """Add an object, which is committed with its record."""
@@ -79,24 +88,21 @@ class NotingSession(Session):
                 return
         super().add(instance, _warn=_warn)
 
-    def keep_noted(self, entry_id: str, *, pure: bool) -> list[object]:
-        """Take the values of what a record's end has left noted; return the objects that must be flushed instead.
+    def keep_noted(self, entry_id: str, *, pure: bool) -> None:
+        """Take the values of what a record's end has left noted; what has to be flushed instead is as if added.
 
         `pure` says that the record has done nothing else, so that leaving out its rows undoes it.
         """
-        noted = self._noted
         # A flush has its own order for new rows beside changes and deletions.
         is_mixed = bool(self._deleted) or self.identity_map.check_modified()
-        rows = None if is_mixed else self._rows_of(entry_id, noted)
+        rows = None if is_mixed else self._rows_of(entry_id, self._noted)
         if rows is None:
-            ordinary = list(noted)
             self._take_up()
-            return ordinary
+            return
         self._noted = []
         self._rows += rows
         if not pure:
             self._impure.add(entry_id)
-        return []
 
     def forget_noted(self) -> None:
         """Let go of what the record at hand has added."""
@@ -122,6 +128,7 @@ class NotingSession(Session):
         """Write the rows of kept records; raises what a flush would raise."""
         if self._rows:
             copy_rows(self._connected(), self._rows)
+            check_deferred(self._connected(), self._rows)
             self._rows.clear()
 
     def start_writing(self) -> None:
@@ -129,7 +136,7 @@ class NotingSession(Session):
 
         And meets whatever keeps them from being sent.
         """
-        if self._rows and not any(row.lacks for row in self._rows):
+        if self._rows and not any(row.lacks for row in self._rows) and len(turns(self._rows)) == 1:
             with suppress(SQLAlchemyError):  # from connecting
                 self._started = Copying(self._connected(), self._rows)
                 self._started.start()
@@ -194,23 +201,33 @@ class NotingSession(Session):
 
     def _rows_of(self, entry_id: str, noted: list[object]) -> list[Row] | None:
         """Return the rows of noted objects; None when they have to take the ordinary way."""
-        rows = []
+        rows: list[Row] = []
         try:
             for index in range(len(noted)):
                 plan = self._models[type(noted[index])]
                 row = None if plan is None or is_held(noted, index) else plan.row(entry_id, noted[index])
                 if row is None:
-                    return None
+                    break
                 rows.append(row)
-        except Exception:  # a bind processor's or a default's: the flush will meet it again, and raise it
-            return None
-        return rows
+            else:
+                if fit_a_flush(rows):
+                    return rows
+        except Exception:  # noqa: S110 - a bind processor's or a default's: the flush will meet it again, and raise it
+            pass
+        for row in rows:
+            row.hand_back()
+        return None
 
     def _take_up(self) -> None:
-        """Do for the noted objects what `add()` would have done."""
+        """Do for the noted objects what `add()` would have done when they were added.
+
+        Nothing came along with them: they had plain attributes only. What they have got since then does not count.
+        """
         noted, self._noted = self._noted, []
         for instance in noted:
-            self._add_ordinarily(instance)
+            leave_session(instance)
+            private: Any = self
+            private._save_or_update_impl(instance_state(instance))
 
     def _add_ordinarily(self, instance: object) -> None:
         leave_session(instance)

@@ -1,40 +1,58 @@
 """The session that handlers get, which many records share without noticing.
 
 A transaction commits the work of a whole batch, yet every record must see, and suffer, what it would with a
-transaction of its own. So the session keeps account of what the record at hand has done: has it sent SQL, which
-objects has it added, is the transaction still the one that was opened. `streamfea.work.runner` decides from these
-what may be kept.
+transaction of its own. So nothing of an earlier record is left in the session when the next begins: new rows that COPY
+can write are set aside, and everything else is flushed at the end of its own record. And the session keeps account of
+what the record at hand has done: has it sent SQL, is the transaction still the one that was opened.
+`streamfea.work.runner` decides from these what may be kept.
 """
 
+import sys
 from collections.abc import Callable, Sequence
+from inspect import isfunction
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary, ref
 
+import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, event, inspect
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.event import registry
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session, SessionEvents, SessionTransaction, sessionmaker
+from sqlalchemy.orm.exc import FlushError
+from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
 
 from streamfea.database.bulk import Plans
 from streamfea.database.chunks import ChunkedQuery
-from streamfea.database.driver import status_of
+from streamfea.database.deferred import DeferredConstraints
+from streamfea.database.driver import driver_of, status_of
 from streamfea.database.enclosing import EnclosingSession, TransactionAborted
 from streamfea.database.noting import NotingSession
+from streamfea.database.statements import may_be_shared, reason_against_enclosing
 from streamfea.entry import Entry
 
 __all__ = ["DbSession", "OwnTransactionRequired", "StartAgain", "TransactionAborted", "open_sessions"]
 
 T = TypeVar("T")
 
-# What a handler may listen to that happens when a transaction ends; `after_begin` has a listener of our own.
-_EVENTS_OF_TRANSACTIONS = (
+# What happens to a record's session that it has to itself, and not, or at another time, to one that many share.
+_OWN_EVENTS = (
     "before_commit",
     "after_commit",
     "after_rollback",
     "after_soft_rollback",
     "after_transaction_create",
     "after_transaction_end",
+    "pending_to_transient",
+    "persistent_to_transient",
+    "persistent_to_detached",
+    "deleted_to_detached",
+    "deleted_to_persistent",
 )
+_EVENTS = tuple(name for name, event in vars(SessionEvents).items() if isfunction(event) and not name.startswith("_"))
+_SAVEPOINT_STATEMENTS = (SavepointClause, RollbackToSavepointClause, ReleaseSavepointClause)
+# As many flushes as a commit does until listeners leave nothing to flush (SQLAlchemy, `Session.commit`).
+_MOST_FLUSHES = 100
 
 
 def open_sessions(engine: Engine, *, bulk: bool = True) -> "sessionmaker[DbSession]":
@@ -45,8 +63,9 @@ def open_sessions(engine: Engine, *, bulk: bool = True) -> "sessionmaker[DbSessi
     event.listen(engine, "before_cursor_execute", _note_statement)
     event.listen(engine, "commit", _note_commit)
     event.listen(engine, "rollback", _note_rollback)
-    event.listen(engine, "savepoint", _note_savepoint)
-    return sessionmaker(engine, class_=DbSession, plans=Plans() if bulk else None)
+    private: Any = engine
+    private._connection_cls = RecordConnection
+    return sessionmaker(engine, class_=DbSession, plans=Plans() if bulk else None, deferred=DeferredConstraints())
 
 
 class OwnTransactionRequired(BaseException):
@@ -74,8 +93,9 @@ class DbSession(NotingSession, EnclosingSession):
     entry: Entry
     entries: tuple[Entry, ...] = ()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, deferred: DeferredConstraints | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._deferred_constraints = deferred or DeferredConstraints()
         self._shared: SessionTransaction | None = None
         self._savepoint: SessionTransaction | None = None
         self._in_record = False
@@ -84,12 +104,16 @@ class DbSession(NotingSession, EnclosingSession):
         self._left = False
         self._half_ended = False
         self._writes = False
-        self._unwritten: list[tuple[str, object]] = []
-        self._added: list[object] = []
+        self._refused: IntegrityError | None = None
+        self._info: dict[Any, Any] = {}
         self._connection: Connection | None = None
+        self._driver: psycopg.Connection[Any] | None = None
         self._before_first: Callable[[], object] | None = None
         self._stopped: BaseException | None = None
+        self._listeners = 0
+        self._heard: list[int] = []
         self.kept_records = False
+        self._attributes: frozenset[str] = frozenset()
 
     # What streamfea.work.runner asks
 
@@ -102,6 +126,8 @@ class DbSession(NotingSession, EnclosingSession):
         self._shared = self.begin()
         self._before_first = before_first
         self.start_noting()
+        self._listeners, self._heard = count_listeners(), self._hears()
+        self._attributes = frozenset(self.__dict__)
 
     def start(self) -> None:
         """Do now what comes before the first statement, unless that is done."""
@@ -123,15 +149,15 @@ class DbSession(NotingSession, EnclosingSession):
         self._before_first = None
 
     @property
-    def has_only_rows(self) -> bool:
-        """Whether nothing is left to do but to write the rows of kept records, of which PostgreSQL knows nothing yet.
-
-        And whether nobody listens to the session, who might rely on being called in the handler's thread.
-        """
+    def hears_its_own(self) -> bool:
+        """Whether somebody listens for what happens to a session that a record has to itself."""
         dispatch: Any = self.dispatch
-        observed = any(getattr(dispatch, name) for name in _EVENTS_OF_TRANSACTIONS) or len(dispatch.after_begin) > 1
-        untouched = self._connection is None and not self._unwritten and not self._spoiled
-        return untouched and not observed and self.holds_only_rows
+        return any(getattr(dispatch, name) for name in _OWN_EVENTS) or len(dispatch.after_begin) > 1
+
+    @property
+    def has_only_rows(self) -> bool:
+        """Whether nothing is left to do but to write rows of kept records, of which PostgreSQL knows nothing yet."""
+        return self._connection is None and not self._spoiled and self.holds_only_rows
 
     def begin_batch(self, entries: Sequence[Entry]) -> None:
         """Start what `process_batch()` does with the records of `entries`."""
@@ -145,19 +171,25 @@ class DbSession(NotingSession, EnclosingSession):
     def commit_whole(self) -> None:
         """Commit what a record, or a batch, did in a transaction of its own.
 
-        Raises `TransactionAborted` when PostgreSQL would silently roll back instead.
+        Raises `TransactionAborted` when PostgreSQL would silently roll back instead. A handler that returns although
+        its own flush or commit has met an `IntegrityError` takes that for no failure, but for a record that is in
+        already: what it did since its last commit is rolled back, and that is all.
         """
         self.end_record()
-        if self.aborted:
+        is_refused = self._refused is not None and not self.is_active
+        if self.aborted and not is_refused:
             raise TransactionAborted("an SQL error aborted the transaction, and the handler went on as if nothing were")
         if self.has_ended or (self._enclosing is not None and (self._spoiled or self._half_ended)):
             raise TransactionAborted("the handler ended the transaction, which exactly-once does not allow")
+        if is_refused:
+            self.roll_back_inside() if self._enclosing is not None else super().rollback()
         self.keep_noted("", pure=False)
-        self.commit()
+        self.commit_enclosing() if self._enclosing is not None else self.commit()
 
     def discard(self) -> None:
         """Let go of the transaction and of everything in the session; it is not used after that."""
         self._in_record = False
+        self._let_driver_end()
         self._rows.clear()
         try:
             super().invalidate() if self._half_ended else super().close()
@@ -167,11 +199,12 @@ class DbSession(NotingSession, EnclosingSession):
     def begin_suspect(self, entry: Entry) -> None:
         """Start `entry`'s record behind a savepoint, with nobody else's unwritten work in the session.
 
-        Raises what the flush of the earlier records' work raises.
+        Raises what writing the earlier records' rows raises.
         """
-        self.flush()
+        self.start()
+        self._touched = True
+        self._write_kept()
         self.expunge_all()
-        self._unwritten.clear()
         self._savepoint = self.begin_nested()
         self.begin_record(entry)
 
@@ -180,20 +213,17 @@ class DbSession(NotingSession, EnclosingSession):
 
         Returns False when only a transaction of its own can tell what becomes of it.
         """
-        self.end_record()
-        if self._left or not self.intact:
+        if not self.keep_record():
             return False
+        self._write_kept()
         if self._savepoint is not None:
             self._savepoint.commit()
         self._savepoint = None
-        self._added.clear()
-        self.kept_records = True
         return True
 
     def forget_suspect(self) -> bool:
         """Roll back to the suspect's savepoint; return whether that undoes its record entirely."""
         savepoint, self._savepoint = self._savepoint, None
-        self._added.clear()
         self.forget_noted()
         if savepoint is None or self._spoiled or self._left or self.get_nested_transaction() is not savepoint:
             return False
@@ -201,15 +231,15 @@ class DbSession(NotingSession, EnclosingSession):
         return self.intact
 
     def begin_record(self, entry: Entry) -> None:
-        """Start `entry`'s record with nothing in the identity map, as in a session of its own.
-
-        Raises what the flush raises when the earlier records left changes of loaded objects behind.
-        """
-        if self._shared is not None and (self.identity_map._dict or self._deleted):
-            if self._unwritten or self._deleted or self.identity_map.check_modified():
-                self.flush()
-            self.expunge_all()
-            self._unwritten.clear()
+        """Start `entry`'s record in a session that is as good as new."""
+        if self._shared is not None:
+            if self.identity_map._dict:
+                self.expunge_all()
+            if len(self.__dict__) != len(self._attributes):
+                self._forget_attributes()
+            self.expire_on_commit = True
+        if self._info:
+            self._info = {}
         self.entry = entry
         self.autoflush = True
         self._touched = self._spoiled = self._left = False
@@ -220,41 +250,38 @@ class DbSession(NotingSession, EnclosingSession):
     def end_record(self) -> None:
         """Note that the record's code has run: what is called from now on is streamfea's own doing."""
         self._in_record = False
+        self._let_driver_end()
         if self._stopped is not None:
             raise self._stopped
 
     def keep_record(self) -> bool:
-        """End the record, and leave what it added in the session, to be written with the others'.
+        """End the record: set the new rows aside that are written with the others', and flush all else that it did.
 
-        Returns False, and leaves it to be undone, when only a transaction of its own can tell what becomes of it.
+        Raises what the flush raises. Returns False, and leaves the record to be undone, when only a session and a
+        transaction of its own can tell what becomes of it.
         """
+        if not self._left and self.intact and self._stopped is None:
+            if self._noted:
+                self.keep_noted(self.entry.id, pure=not self._touched)
+            if self._ordinary or self._deleted or self.identity_map.check_modified():
+                self._flush_record()
         self.end_record()
-        if self._left or not self.intact:
+        if self._touched and self._connection is not None and not self._left and self.intact:
+            self._deferred_constraints.check(self._connected())
+        if self._left or not self.intact or (self._listeners != count_listeners() and self._hears() != self._heard):
             return False
-        if self._noted:
-            self._added += self.keep_noted(self.entry.id, pure=not self._touched)
-        if self._added:
-            self._unwritten.extend((self.entry.id, added) for added in self._added)
-            self._added.clear()
         self.kept_records = True
         return True
 
     def forget_record(self) -> bool:
-        """Take what the record added out of the session again; return whether that undoes the record entirely.
+        """Take what the record did to the session back; return whether that undoes the record entirely.
 
-        It does when the record sent no SQL, changed no loaded object and added none that a relationship could tie
-        to an object of another record.
+        It does when the record sent no SQL.
         """
         self.forget_noted()
-        added = list(self._added)
-        self._added.clear()
-        states = [inspect(one, raiseerr=False) for one in added]  # None: the handler has taken it from the object
-        tied = any(state is None or state.mapper.relationships for state in states)
-        if tied or self._touched or self._left or not self.intact or self.dirty or self.deleted:
+        if self._touched or self._left or not self.intact:
             return False
-        for one in added:
-            if one in self:
-                self.expunge(one)
+        self.expunge_all()
         return True
 
     @property
@@ -292,10 +319,15 @@ class DbSession(NotingSession, EnclosingSession):
 
     @property
     def unwritten(self) -> list[tuple[str, object]]:
-        """The new objects that nothing has written yet, each with the id of the entry whose record added it."""
-        return [*((row.entry_id, row.instance) for row in self.rows), *self._unwritten]
+        """The new objects whose rows are not written yet, each with the id of the entry whose record added it."""
+        return [(row.entry_id, row.instance) for row in self.rows]
 
     # What a handler may call, and what others' writes in the same transaction must be spared
+
+    @property
+    def info(self) -> dict[Any, Any]:
+        """A dictionary for whatever the handler and its listeners want to find there; empty for every record."""
+        return self._info
 
     def commit(self) -> None:
         """Commit; the record gets a transaction of its own for it.
@@ -316,16 +348,16 @@ class DbSession(NotingSession, EnclosingSession):
             self.roll_back_inside()
         else:
             super().rollback()
+        self._refused = None
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         """Begin a transaction, which the record then has for itself, or a savepoint."""
         if not nested:
             self._require_own_transaction()
             return super().begin(nested=self._is_enclosed)
-        self.start()  # outside of the savepoint, which may be rolled back to
-        if self._in_record and self._shared is not None:
-            # Left to itself, rolling back to the savepoint would take others' objects along.
-            self._flush_for_savepoint()
+        self.start()  # outside of the savepoint, which may be rolled back to, as are earlier records' rows
+        if self._in_record and self._shared is not None and self._rows:
+            self._write_earlier()
         return super().begin(nested=True)
 
     def close(self) -> None:
@@ -363,29 +395,34 @@ class DbSession(NotingSession, EnclosingSession):
         super().prepare()
 
     def flush(self, objects: Any = None) -> None:
-        """Write all changes to the database.
-
-        Objects of earlier records then leave the session, as committed ones would.
-        """
+        """Write all changes to the database."""
         self._touched = True
         self._write_kept()
         self._writes = True
         try:
             super().flush(objects)
+        except IntegrityError as error:
+            self._refused = error
+            raise
         finally:
             self._writes = False
-        if self._in_record and self._shared is not None:
-            self._release_written()
 
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
-        """Return the transaction's connection."""
+        """Return the transaction's connection; with options for it, the record gets a transaction of its own."""
         self._touched = True
+        options = kwargs.get("execution_options") or (args[1] if len(args) > 1 else None)
+        if options and self._in_record:
+            self._require_own_transaction()
+            if self._enclosing is not None:  # it has a connection already, which would ignore them
+                return super().connection(kwargs.get("bind_arguments")).execution_options(**options)
         return super().connection(*args, **kwargs)
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Engine | Connection:
         """Return what a statement is to be sent to; what earlier records have added is written before."""
+        if kwargs.get("bind") is not None:
+            self._require_own_transaction()
         self.start()
-        if self._in_record and not self._writes and (self._unwritten or self._rows):
+        if self._in_record and not self._writes and self._rows:
             self._write_earlier()
         return super().get_bind(*args, **kwargs)
 
@@ -399,19 +436,45 @@ class DbSession(NotingSession, EnclosingSession):
     def _is_enclosed(self) -> bool:
         return self._enclosing is not None and self._in_record
 
+    def keep_driver_from_ending(self, driver: "psycopg.Connection[Any]") -> None:
+        """Have the driver's own `commit()` and `rollback()` raise until the record ends, for the ledger's sake."""
+        self._driver = driver
+        driver.commit = driver.rollback = _refuse_to_end  # type: ignore[method-assign]  # of this one connection
+
+    def _let_driver_end(self) -> None:
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            del driver.commit, driver.rollback
+
     def _refuse_when_enclosed(self, what: str) -> None:
         if self._is_enclosed:
             raise TransactionAborted(f"exactly-once does not allow a handler to {what} the transaction")
 
+    def _hears(self) -> list[int]:
+        """Return how many listeners the session has for each of its events."""
+        dispatch: Any = self.dispatch
+        return [len(getattr(dispatch, name)) for name in _EVENTS]
+
+    def _flush_record(self) -> None:
+        """Do what the record's own commit would have done, but for the end of the transaction."""
+        for _ in range(_MOST_FLUSHES):
+            if not (self._ordinary or self._deleted or self.identity_map.check_modified()):
+                break
+            self.flush()
+        else:
+            raise FlushError(f"a listener leaves something to flush after {_MOST_FLUSHES} flushes")
+        if self.expire_on_commit:
+            self.expire_all()
+
+    def _forget_attributes(self) -> None:
+        """Take away what the record before has set on the session beside SQLAlchemy's own attributes."""
+        for name in self.__dict__.keys() - self._attributes:
+            del self.__dict__[name]
+
     def _write_earlier(self) -> None:
-        """Write earlier records' objects, and only these, for a statement that does not flush by itself."""
+        """Write earlier records' rows for a statement that does not flush by itself."""
         self._touched = True
         self._write_kept()
-        if not self._unwritten:
-            return
-        if self._added or self._noted or self.dirty or self.deleted:
-            self._leave()
-        self.flush()
 
     def _write_kept(self) -> None:
         """Write the rows of earlier records."""
@@ -440,33 +503,48 @@ class DbSession(NotingSession, EnclosingSession):
         self._left = True
         raise OwnTransactionRequired
 
-    def _flush_for_savepoint(self) -> None:
-        try:
-            self.flush()
-        except Exception:
-            self._spoiled = True
-            raise
 
-    def _release_written(self) -> None:
-        """Let go of what earlier records added and this flush wrote: a query must load it afresh, as after a commit."""
-        remaining = []
-        for entry_id, added in self._unwritten:
-            state = inspect(added, raiseerr=False)
-            if state is not None and state.persistent:
-                self.expunge(added)
-            elif state is not None and state.pending:
-                remaining.append((entry_id, added))
-        self._unwritten = remaining
+class RecordConnection(Connection):
+    """The connection of a session, which gives a record a transaction of its own when it asks for the driver's.
+
+    What is done to the driver's connection goes past SQLAlchemy, and nobody could tell whose work it ends.
+    """
+
+    @property
+    def connection(self) -> Any:
+        """The pooled connection of the driver."""
+        session = _session_on(self)
+        if session is not None and session._in_record and not _is_own(sys._getframe(1).f_globals["__name__"]):
+            session._touched = True
+            session._require_own_transaction()
+            if session._is_enclosed:
+                session.keep_driver_from_ending(driver_of(self))
+        return super().connection
+
+    def execution_options(self, **options: Any) -> Connection:
+        """Set options, such as a map of schemas, for the record only."""
+        session = _session_on(self)
+        if session is not None:
+            session._require_own_transaction()
+        return super().execution_options(**options)
+
+
+def _is_own(module: str) -> bool:
+    """Tell whether it is not the handler, nor a library of its, that asks."""
+    return module.startswith(("sqlalchemy.", "streamfea."))
+
+
+def _refuse_to_end() -> NoReturn:
+    raise TransactionAborted("the handler ended the transaction by the driver, which exactly-once does not allow")
+
+
+def count_listeners() -> int:
+    """Return how many listeners SQLAlchemy has for anything: while that stays the same, nobody has begun to listen."""
+    return len(registry._key_to_collection)
 
 
 # The session whose transaction runs on a connection; weak both ways, since a session holds its connection.
 _sessions: "WeakKeyDictionary[Connection, ref[DbSession]]" = WeakKeyDictionary()
-
-
-@event.listens_for(DbSession, "transient_to_pending")
-def _note_added(session: Session, added: object) -> None:
-    if isinstance(session, DbSession) and session._in_record:
-        session._added.append(added)
 
 
 @event.listens_for(DbSession, "after_begin")
@@ -481,10 +559,25 @@ def _session_on(connection: Connection) -> DbSession | None:
     return reference() if reference is not None else None
 
 
-def _note_statement(connection: Connection, *_: Any) -> None:
+def _note_statement(
+    connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: object
+) -> None:
+    """Stop a handler that sends what others' work in the transaction is not to share, or exactly-once cannot allow."""
     session = _session_on(connection)
-    if session is not None:
-        session._touched = True
+    if session is None:
+        return
+    session._touched = True
+    if session._in_record and not may_be_shared(statement) and not _is_savepoint(context):
+        session.forget_plans()
+        session._deferred_constraints.forget()
+        session._require_own_transaction()
+        if session._is_enclosed and (refused := reason_against_enclosing(statement)):
+            raise TransactionAborted(refused)
+
+
+def _is_savepoint(context: Any) -> bool:
+    """Tell whether SQLAlchemy itself sends a statement about a savepoint, of which it keeps account."""
+    return isinstance(getattr(context, "invoked_statement", None), _SAVEPOINT_STATEMENTS)
 
 
 def _note_commit(connection: Connection) -> None:
@@ -503,10 +596,3 @@ def _note_rollback(connection: Connection) -> None:
     session = _session_on(connection)
     if session is not None:
         session._spoiled = True
-
-
-def _note_savepoint(connection: Connection, _name: str) -> None:
-    """Stop a handler that sets a savepoint by the connection, to which others' unwritten work could be rolled back."""
-    session = _session_on(connection)
-    if session is not None and session._unwritten:
-        session._require_own_transaction()

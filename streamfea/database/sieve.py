@@ -43,9 +43,6 @@ class Sieve:
         self._driver = driver_of(connection)
         self._impure = impure
         self._flush = flush
-        # Where nothing else is in the transaction, what a deferred constraint finds is a row's doing, and need not wait
-        # for COMMIT to fail.
-        self._checks_deferred = started is not None or not has_begun(connection)
         self._started = started
         self._has_savepoint = False
         self._is_behind = False
@@ -90,7 +87,7 @@ class Sieve:
         return [row for row in rows if not (row.lacks and count[row.entry_id] == 1 and self._is_convicted(row))]
 
     def _is_convicted(self, row: Row) -> bool:
-        if row.entry_id in self._impure or row.plan.has_triggers:
+        if row.entry_id in self._impure:
             return False
         self._set_savepoint()
         try:
@@ -130,8 +127,7 @@ class Sieve:
         """Call `write`, and check what COMMIT would check of `rows`; what fails is undone, its error returned."""
         try:
             write()
-            if self._checks_deferred:
-                check_deferred(self._connection, rows)
+            check_deferred(self._connection, rows)  # all else in the transaction has been checked already
         except (DataError, IntegrityError) as error:
             self._go_back()
             return error

@@ -24,7 +24,7 @@ from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
 from streamfea.work.guard import refuse_in_child
-from streamfea.work.parts import Attempt, Mode, Part, Ready
+from streamfea.work.parts import Attempt, Mode, Part, Ready, each_alone
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Outcome
 from streamfea.work.runner import Process, Runner, Watch, WholeBatch, WorldFaultError
@@ -102,7 +102,7 @@ class GroupCommit:
         """
         if alone:
             yield from self.finish()
-        yield from self._run(_each_alone(entries) if alone else [Part(entries, self._first_mode)], alone=alone)
+        yield from self._run(each_alone(entries) if alone else [Part(entries, self._first_mode)], alone=alone)
 
     def finish(self) -> Iterator[list[Outcome]]:
         """Yield the outcomes of what still commits, and of what has to run again for it."""
@@ -125,7 +125,7 @@ class GroupCommit:
             if not part.entries:
                 continue
             if part.mode is Mode.TOGETHER and self._wanted_own >= _OWN_TRANSACTIONS_IN_A_ROW:
-                parts.extendleft(reversed(_each_alone(part.entries)))
+                parts.extendleft(reversed(each_alone(part.entries)))
                 continue
             if part.mode is Mode.TOGETHER and self._thread is not None:
                 attempt = self._run_ahead(part)
@@ -242,10 +242,6 @@ class GroupCommit:
             self._wanted_own = self._wanted_own + 1 if session.wants_own_transaction else 0
         elif part.mode is Mode.TOGETHER:
             self._wanted_own = 1 if session.wants_own_transaction else 0
-
-
-def _each_alone(entries: Sequence[Entry]) -> list[Part]:
-    return [Part([entry], Mode.ALONE) for entry in entries]
 
 
 def _has_entries(parts: Sequence[Part]) -> bool:

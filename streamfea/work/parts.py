@@ -7,7 +7,7 @@ from enum import Enum
 from streamfea.entry import Entry
 from streamfea.work.policy import Outcome
 
-__all__ = ["Attempt", "Mode", "Part", "Ready", "split_at"]
+__all__ = ["Attempt", "Mode", "Part", "Ready", "each_alone", "split_at"]
 
 
 class Mode(Enum):
@@ -57,6 +57,11 @@ class Ready:
     rest: Part
     start: Callable[[], None]
     commit: Callable[[], Attempt]
+
+
+def each_alone(entries: Sequence[Entry]) -> list[Part]:
+    """Return parts in which each entry has a transaction to itself."""
+    return [Part([entry], Mode.ALONE) for entry in entries]
 
 
 def split_at(entries: Sequence[Entry], ids: Collection[str]) -> list[Part]:

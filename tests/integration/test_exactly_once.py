@@ -19,7 +19,17 @@ from streamfea.work.batch import GroupCommit
 from streamfea.work.policy import Outcome, Verdict, outcome_of
 from streamfea.work.runner import WholeBatch
 from tests.integration.records import STEPS, Base, Plain, run_steps
-from tests.integration.test_group_commit import NEVER, Records, World, empty, is_aborted, row_notes, rows, run_entries
+from tests.integration.test_group_commit import (
+    NEVER,
+    Records,
+    World,
+    empty,
+    end,
+    is_aborted,
+    row_notes,
+    rows,
+    run_entries,
+)
 from tests.waiting import wait_until
 
 _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "100"))
@@ -264,7 +274,7 @@ def enclosed(connection: Connection, one: Entry, steps: list[str]) -> Verdict:
         try:
             run_steps(session, steps)
             lost = is_aborted(session)
-            session.commit()
+            end(session)
         except Exception as error:
             session.rollback()
             transaction.rollback()

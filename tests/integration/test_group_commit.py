@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, event, insert, select, text
+from sqlalchemy.exc import PendingRollbackError
 from sqlalchemy.orm import Session, sessionmaker
 
 from streamfea.database.session import DbSession, open_sessions
@@ -86,14 +87,14 @@ def test_a_culprit_among_many_is_found_with_few_transactions(
     assert transactions() <= 4
 
 
-def test_suspects_stay_with_the_others_behind_their_savepoints(engine: Engine, database_url: str) -> None:
+def test_a_culprit_whose_flush_fails_costs_few_transactions(engine: Engine, database_url: str) -> None:
     own = create_engine(database_url)
     sessions = open_sessions(own, bulk=False)
     transactions = count_transactions(sessions)
     batch = [*[["add_plain"]] * 20, ["add_taken"], ["add_taken"], *[["add_plain"]] * 20]
     assert [verdict for _, verdict, _ in in_groups(engine, sessions, batch, 500).verdicts].count(Verdict.FAILED) == 1
     own.dispose()
-    assert transactions() <= 2
+    assert transactions() <= 4
 
 
 def test_a_handler_that_keeps_committing_gets_a_transaction_for_each_record(
@@ -192,7 +193,7 @@ def one_by_one(engine: Engine, batch: Records) -> World:
             try:
                 run_steps(session, steps)
                 lost = is_aborted(session)  # then COMMIT would roll back and say nothing
-                session.commit()
+                end(session)
                 verdicts.append((number, Verdict.FAILED if lost else Verdict.DONE, ""))
             except Exception as error:
                 session.rollback()
@@ -252,6 +253,16 @@ def rows(engine: Engine) -> list[object]:
 def row_notes(engine: Engine) -> list[str]:
     with engine.connect() as connection:
         return list(connection.scalars(select(Plain.note)))
+
+
+def end(session: Session) -> None:
+    """Commit; what the handler has seen refused, and returned all the same, is rolled back: it is in already."""
+    try:
+        session.commit()
+    except PendingRollbackError as error:
+        if "Violation)" not in str(error):
+            raise
+        session.rollback()
 
 
 def is_aborted(session: Session) -> bool:

@@ -1,0 +1,38 @@
+"""Has constraints that wait for COMMIT checked at the end of each record, as its own COMMIT would.
+
+In a transaction of many records, COMMIT comes after all of them. Until then a later record may have made good what an
+earlier one has violated.
+"""
+
+from sqlalchemy import Connection, text
+
+__all__ = ["DeferredConstraints"]
+
+_ALL = text(
+    "SELECT format('%I.%I', nspname, conname) FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace "
+    "WHERE condeferred AND has_schema_privilege(n.oid, 'USAGE')"
+)
+
+
+class DeferredConstraints:
+    """The constraints of a database that are checked at COMMIT unless told otherwise; looked up once."""
+
+    def __init__(self) -> None:
+        self._names: list[str] | None = None
+
+    def check(self, connection: Connection) -> None:
+        """Check now what COMMIT would check; raises `IntegrityError` as that would."""
+        if self._names is None:
+            self._names = list(connection.scalars(_ALL))
+        check_constraints(connection, self._names)
+
+    def forget(self) -> None:
+        """Look them up anew: a table may have been altered."""
+        self._names = None
+
+
+def check_constraints(connection: Connection, names: list[str]) -> None:
+    """Check constraints now that are deferred, and defer them again."""
+    if names:
+        listed = ", ".join(names).replace("%", "%%")
+        connection.exec_driver_sql(f"SET CONSTRAINTS {listed} IMMEDIATE; SET CONSTRAINTS {listed} DEFERRED")

@@ -1,0 +1,190 @@
+"""The plain loop that everything is held against, and the ways in which streamfea does the same."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine, MetaData, create_engine, text
+from sqlalchemy.exc import PendingRollbackError
+from sqlalchemy.orm import Session, sessionmaker
+
+from streamfea.database.ledger import LEDGER_TABLES, Ledger
+from streamfea.database.session import open_sessions
+from streamfea.entry import Entry
+from streamfea.work.batch import GroupCommit
+from streamfea.work.policy import Outcome, Verdict
+from streamfea.work.stopping import StopSignal
+
+__all__ = ["WAYS", "Kind", "Seen", "Way", "plain_loop"]
+
+Process = Callable[[Session, int], object]
+Listening = Callable[[Any, list[Any]], AbstractContextManager[None]]
+
+_BATCH_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Something that handlers do.
+
+    `process` gets a session and the number of its record, from 1 to `records`. `query` asks for all that they left, and
+    `expected` is what the plain loop leaves: its rows, and the numbers of the records that fail. `ddl` comes after the
+    tables of `metadata`. `listening` is given what sessions are made of (a class, or a factory) and a list in which to
+    note what is heard; the notes are compared, too. `forget` is called before each run, for what a handler keeps in its
+    module. `not_exactly_once` names what exactly-once cannot allow, with the verdicts that it has for that.
+    """
+
+    name: str
+    process: Process
+    query: str
+    expected: Sequence[tuple[Any, ...]]
+    metadata: MetaData
+    failed: frozenset[int] = frozenset()
+    records: int = 4
+    ddl: Sequence[str] = ()
+    listening: Listening = lambda _sessions, _heard: nullcontext()
+    forget: Callable[[], object] = lambda: None
+    not_exactly_once: frozenset[int] | None = None
+
+    def make_tables(self, database_url: str) -> None:
+        """Make the kind's tables, and the ledger's."""
+        with _engine(database_url) as engine:
+            self.metadata.create_all(engine)
+            for table in LEDGER_TABLES:
+                table.create(engine)
+            with engine.begin() as connection:
+                for statement in self.ddl:
+                    connection.exec_driver_sql(statement)
+
+    def see(self, way: "Way", database_url: str) -> "Seen":
+        """Do the kind's records in a way, in empty tables."""
+        with _engine(database_url) as engine:
+            with engine.begin() as connection:
+                tables = ", ".join(connection.scalars(_TABLES))
+                connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
+            self.forget()
+            return way(self, engine)
+
+
+# Those of the kind's own schema, and of others that it has made; tests come one after the other.
+_TABLES = text(
+    "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+    "WHERE schemaname IN (current_schema(), 't1', 't2', 'ruled')"
+)
+
+
+@contextmanager
+def _engine(database_url: str) -> Iterator[Engine]:
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@dataclass
+class Seen:
+    """All that can be told afterwards: the rows, which records failed, what listeners heard."""
+
+    rows: list[tuple[Any, ...]]
+    failed: frozenset[int]
+    heard: list[Any] = field(default_factory=list)
+
+
+Way = Callable[[Kind, Engine], Seen]
+
+
+def plain_loop(kind: Kind, engine: Engine) -> Seen:
+    """Do a session and a transaction for each record."""
+
+    class PlainSession(Session):
+        entry: Entry
+
+    failed: set[int] = set()
+    heard: list[Any] = []
+    sessions = sessionmaker(engine, class_=PlainSession)
+    with kind.listening(sessions, heard):
+        for number in range(1, kind.records + 1):
+            with sessions() as session:
+                session.entry = entry_of(number)
+                try:
+                    kind.process(session, number)
+                    if _is_aborted(session):  # COMMIT would roll back and say nothing
+                        failed.add(number)
+                    _commit(session)
+                except Exception:
+                    session.rollback()
+                    failed.add(number)
+    return Seen(_rows(kind, engine), frozenset(failed), heard)
+
+
+def _is_aborted(session: Session) -> bool:
+    if not session.in_transaction() or not session.is_active:
+        return False
+    driver: Any = session.connection().connection.dbapi_connection
+    return bool(driver.info.transaction_status == psycopg.pq.TransactionStatus.INERROR)
+
+
+def _commit(session: Session) -> None:
+    """Commit; a handler that has seen a row refused, and returns, takes its record for one that is in already."""
+    try:
+        session.commit()
+    except PendingRollbackError as error:
+        if "Violation)" not in str(error):
+            raise
+        session.rollback()
+
+
+def entry_of(number: int) -> Entry:
+    """Return the entry of a record."""
+    return Entry("q", "s", f"{number}-0", {})
+
+
+def _in_groups(*, bulk: bool = True, exactly_once: bool = False, batch_size: int = _BATCH_SIZE, parts: int = 0) -> Way:
+    """Return a way in which streamfea does it: in so many `parts`, each of which runs while the one before commits."""
+
+    def way(kind: Kind, engine: Engine) -> Seen:
+        heard: list[Any] = []
+        sessions = open_sessions(engine, bulk=bulk)
+        commit = GroupCommit(
+            sessions,
+            lambda session, entry: kind.process(session, int(entry.id.partition("-")[0])),
+            batch_size=batch_size,
+            commit_interval_seconds=60,
+            stop=StopSignal(),
+            ledger=Ledger("s", "g") if exactly_once else None,
+            overlap=parts > 0,
+        )
+        with kind.listening(sessions, heard):
+            outcomes = _run(commit, kind.records, -(-kind.records // (parts or 1)))
+        failed = {int(outcome.entry.id.partition("-")[0]) for outcome in outcomes if outcome.verdict is Verdict.FAILED}
+        assert len(outcomes) == kind.records
+        return Seen(_rows(kind, engine), frozenset(failed), heard)
+
+    return way
+
+
+def _run(commit: GroupCommit, records: int, at_once: int) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for start in range(1, records + 1, at_once):
+        entries = [entry_of(number) for number in range(start, min(start + at_once, records + 1))]
+        for some in commit.run(entries):
+            outcomes += some
+    for some in commit.finish():
+        outcomes += some
+    return outcomes
+
+
+def _rows(kind: Kind, engine: Engine) -> list[tuple[Any, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(kind.query))]
+
+
+WAYS: dict[str, Way] = {
+    "copy": _in_groups(),
+    "flush": _in_groups(bulk=False),
+    "exactly once": _in_groups(exactly_once=True),
+    "overlapping": _in_groups(parts=2),
+    "overlapping, exactly once": _in_groups(parts=2, exactly_once=True),
+    "alone": _in_groups(batch_size=1),
+}
