@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from streamfea.cli.common import ConfigOption, DebugOption, console, queue_argument, read_settings
 from streamfea.database.engine import open_database
 from streamfea.database.migrations import Migrations
-from streamfea.database.setup import all_schemas, create_all, drop_all, migrate_all
+from streamfea.database.setup import Changes, all_schemas, create_all, drop_all, migrate_all
 from streamfea.database.views import refresh_views
 from streamfea.handlers import load_handler, load_handlers
 from streamfea.schemas import HandlerSchema, schema_of
@@ -40,11 +40,12 @@ def initdb(config: ConfigOption = None, _debug: DebugOption = False) -> None:
     with open_engine(settings) as engine:
         changes = create_all(engine, schemas)
     there = sum(len(schema.tables) + len(schema.views) for schema in schemas) - len(changes.created)
-    also = f"; {there} there already" if there > 0 else ""
+    also = f"; {there} there already" if there > 0 and not changes.migrated else ""
     if changes.waiting:
         console().print(f"Migrations of {', '.join(changes.waiting)} are pending: run `streamfea migratedb`.")
-    elif not changes.created:
+    elif not changes.created and not changes.migrated:
         console().print("All tables are there already.")
+    _tell_of_migrations(changes)
     if changes.created:
         console().print(f"Created {', '.join(changes.created)}{also}.")
 
@@ -73,6 +74,9 @@ def make_migration(
     message: Annotated[
         str, typer.Option("--message", "-m", "--description", "-d", help="What changes, in a few words.")
     ],
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Compare nothing: an empty migration, for SQL of your own.")
+    ] = False,
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
@@ -85,7 +89,7 @@ def make_migration(
     schemas = _schemas(settings)
     schema = schema_of(load_handler(chosen))
     with open_engine(settings) as engine, engine.connect() as connection:
-        file = Migrations(schemas).make(connection, schema, message)
+        file = Migrations(schemas).make(connection, schema, message, empty=empty)
     if file is None:
         console().print(f"The tables are as the models of {schema.name} say: nothing to migrate.")
     else:
@@ -101,8 +105,7 @@ def migratedb(config: ConfigOption = None, _debug: DebugOption = False) -> None:
     schemas = _schemas(settings)
     with open_engine(settings) as engine:
         changes = migrate_all(engine, schemas)
-    if changes.migrated:
-        console().print(f"Applied {', '.join(changes.migrated)}.")
+    _tell_of_migrations(changes)
     if changes.created:
         console().print(f"Created {', '.join(changes.created)}.")
     if not changes.migrated and not changes.created:
@@ -127,6 +130,17 @@ def refresh_all_views(config: ConfigOption = None, _debug: DebugOption = False) 
         console().print("The handlers have no views.")
     if failed:
         raise typer.Exit(1)
+
+
+def _tell_of_migrations(changes: Changes) -> None:
+    if changes.migrated:
+        console().print(f"Applied {', '.join(changes.migrated)}.")
+    for name in changes.stamped:
+        console().print(
+            f"The migrations of {name} begin with tables that they do not create, so none was run: "
+            "the tables are as the models say.",
+            soft_wrap=True,
+        )
 
 
 @contextmanager

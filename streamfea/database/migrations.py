@@ -8,21 +8,19 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alembic.autogenerate import RevisionContext, renderers
+from alembic.autogenerate import RevisionContext
 from alembic.config import Config
-from alembic.operations import Operations, ops
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError, rev_id, to_tuple
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import ENUM
 
-from streamfea.database.schema import enum_of
+from streamfea.database.autogenerate import comparing
 from streamfea.errors import StreamfeaError
 from streamfea.model import Base
 from streamfea.schemas import HandlerSchema
@@ -59,12 +57,14 @@ class Migrations:
         applied = self._with_ancestors(self._context(connection).get_current_heads())
         return [one.revision for one in reversed(self._of(schema)) if one.revision not in applied]
 
-    def upgrade(self, connection: Connection) -> None:
-        """Apply all pending migrations, in the transaction of `connection`."""
-        if not self._all:
+    def upgrade(self, connection: Connection, schema: HandlerSchema | None = None) -> None:
+        """Apply the pending migrations of all handlers, or of one, in the transaction of `connection`."""
+        wanted: Any = "heads" if schema is None else self._heads(schema)
+        if not self._all or not wanted:
             return
-        steps: Any = lambda heads, _: self._script._upgrade_revs("heads", heads)  # noqa: E731 - Alembic's `fn`
-        context = self._context(connection, fn=steps)
+        steps: Any = lambda heads, _: self._script._upgrade_revs(wanted, heads)  # noqa: E731 - Alembic's `fn`
+        # Names of constraints go through the naming convention, unless they are marked with op.f().
+        context = self._context(connection, fn=steps, target_metadata=Base.metadata)
         try:
             with Operations.context(context):
                 context.run_migrations()
@@ -85,17 +85,18 @@ class Migrations:
         for revision in {one.revision for one in self._of(schema)} & set(context.get_current_heads()):
             connection.execute(context._version.delete().where(context._version.c.version_num == revision))
 
-    def make(self, connection: Connection, schema: HandlerSchema, message: str) -> Path | None:
+    def make(self, connection: Connection, schema: HandlerSchema, message: str, *, empty: bool = False) -> Path | None:
         """Write a migration from the tables in the database to the models of `schema`; None if they are alike.
 
-        Raises `StreamfeaError` when migrations are pending: they would be written a second time.
+        An `empty` one is for SQL of one's own, and compares nothing. Raises `StreamfeaError` when migrations are
+        pending: they would be written a second time.
         """
         if schema.migrations is None:
             raise StreamfeaError(f"{schema.name} has no file, so there is no folder for its migrations")
         existed = schema.migrations.is_dir()
         schema.migrations.mkdir(exist_ok=True)
         try:
-            return Migrations(self._schemas)._make(connection, schema, message)
+            return Migrations(self._schemas)._make(connection, schema, message, empty=empty)
         except CommandError as error:
             remedy = ": run `streamfea migratedb` first" if "not up to date" in str(error) else ""
             raise StreamfeaError(f"make-migration: {error}{remedy}") from error
@@ -103,23 +104,24 @@ class Migrations:
             if not existed and not any(schema.migrations.iterdir()):
                 schema.migrations.rmdir()
 
-    def _make(self, connection: Connection, schema: HandlerSchema, message: str) -> Path | None:
+    def _make(self, connection: Connection, schema: HandlerSchema, message: str, *, empty: bool) -> Path | None:
         heads = self._heads(schema)
         arguments = {
             "rev_id": rev_id(), "message": message, "sql": False, "splice": False, "depends_on": None,
             "head": heads or "base", "branch_label": None if heads else schema.name,
             "version_path": str(schema.migrations),
         }  # fmt: skip
-        context = self._context(connection, **_comparing(schema))
+        context = self._context(connection, **comparing(schema))
         revision = RevisionContext(Config(), self._script, arguments)
-        revision.run_autogenerate(context.get_current_heads(), context)
+        run = revision.run_no_autogenerate if empty else revision.run_autogenerate
+        run(context.get_current_heads(), context)
         upgrade = revision.generated_revisions[0].upgrade_ops
-        if upgrade is None or upgrade.is_empty():
+        if not empty and (upgrade is None or upgrade.is_empty()):
             return None
         [script] = revision.generate_scripts()
         if script is None:
             return None
-        _format(Path(script.path))
+        _format(Path(script.path), unfinished=empty)
         return Path(script.path)
 
     def _of(self, schema: HandlerSchema) -> list[Script]:
@@ -158,85 +160,13 @@ class _Context(MigrationContext):
         return tuple(head for head in super().get_current_heads() if head in self._known)
 
 
-def _comparing(schema: HandlerSchema) -> dict[str, Any]:
-    """Return Alembic's options for comparing the tables of `schema`, and no others, with those in the database."""
-    names = {(table.schema, table.name) for table in schema.tables}
-    return {
-        "target_metadata": Base.metadata,
-        "include_name": partial(_include_name, names),
-        "include_object": partial(_include_object, names),
-        "include_schemas": any(table.schema for table in schema.tables),
-        "compare_type": True,
-        "compare_server_default": True,
-        "render_item": _render,
-        "process_revision_directives": _create_enums,
-        "sqlalchemy_module_prefix": "sa.",
-        "alembic_module_prefix": "op.",
-        "user_module_prefix": None,
-        "upgrade_token": "upgrades",
-        "downgrade_token": "downgrades",
-    }
+def _format(file: Path, *, unfinished: bool) -> None:
+    """Have ruff, where it is installed, put the file in the project's style; it is valid without.
 
-
-def _include_name(names: set[tuple[str | None, str]], name: str | None, type_: str, parents: Any) -> bool:
-    if type_ == "schema":
-        return any(schema == name for schema, _ in names)
-    return type_ != "table" or (parents.get("schema_name"), name) in names
-
-
-def _include_object(names: set[tuple[str | None, str]], thing: Any, _name: str, type_: str, *_: Any) -> bool:
-    return type_ != "table" or (thing.schema, thing.name) in names
-
-
-def _render(type_: str, thing: Any, context: Any) -> str | bool:
-    """Write an enum as PostgreSQL's own, which the migration creates itself; leave all else to Alembic."""
-    enum = enum_of(thing) if type_ == "type" else None
-    return False if enum is None else _render_enum(enum, context, ", create_type=False")
-
-
-def _render_enum(enum: ENUM, context: Any, more: str = "") -> str:
-    context.imports.add("from sqlalchemy.dialects import postgresql")
-    schema = f", schema={enum.schema!r}" if enum.schema else ""
-    return f"postgresql.ENUM({', '.join(map(repr, enum.enums))}, name={enum.name!r}{schema}{more})"
-
-
-class _CreateEnum(ops.MigrateOperation):
-    """Creates an enum type unless it is there, as it is when another table has it, too."""
-
-    def __init__(self, enum: ENUM) -> None:
-        self.enum = enum
-
-
-@renderers.dispatch_for(_CreateEnum)
-def _render_creation(context: Any, operation: _CreateEnum) -> str:
-    return f"{_render_enum(operation.enum, context)}.create(op.get_bind(), checkfirst=True)"
-
-
-def _create_enums(_context: Any, _revision: Any, scripts: list[ops.MigrationScript]) -> None:
-    """Have a migration create the enum types of its new columns where they are missing: Alembic does not."""
-    for script in scripts:
-        if script.upgrade_ops is None:
-            continue
-        enums = {str(enum.name): enum for enum in map(enum_of, _types(script.upgrade_ops.ops)) if enum}
-        script.upgrade_ops.ops[:0] = [_CreateEnum(enum) for enum in enums.values()]
-
-
-def _types(operations: Sequence[Any]) -> Iterator[Any]:
-    for one in operations:
-        if isinstance(one, ops.ModifyTableOps):
-            yield from _types(one.ops)
-        elif isinstance(one, ops.CreateTableOp):
-            yield from (column.type for column in one.to_table().columns)
-        elif isinstance(one, ops.AddColumnOp):
-            yield one.column.type
-        elif isinstance(one, ops.AlterColumnOp):
-            yield one.modify_type
-
-
-def _format(file: Path) -> None:
-    """Have ruff, where it is installed, put the file in the project's style; it is valid without."""
+    An `unfinished` one keeps the imports that what will be written needs.
+    """
     beside = Path(sys.executable).with_name("ruff")
     ruff = str(beside) if beside.is_file() else shutil.which("ruff")
     if ruff is not None:
-        for command in (["check", "--fix"], ["format"]):
+        for command in [["format"]] if unfinished else [["check", "--fix"], ["format"]]:
             subprocess.run([ruff, *command, "--quiet", str(file)], check=False, capture_output=True)

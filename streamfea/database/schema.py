@@ -1,20 +1,16 @@
-"""Tables, enum types and views in the database: create them, drop them, see which are missing.
+"""Tables and enum types in the database: create them, drop them, see which are missing.
 
 What takes an `Engine` is a transaction of its own; what takes a `Connection` is part of its caller's.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Connection, Enum, Inspector, MetaData, Table, TypeDecorator, inspect, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex
-
-from streamfea.model import create_view
 
 __all__ = [
-    "create_tables", "create_views", "drop_tables", "drop_views", "enum_of", "lock_schema", "missing_columns",
-    "missing_tables", "outdated_views", "tables_there",
+    "create_tables", "drop_tables", "enum_of", "lock_schema", "missing_columns", "missing_tables", "quoted",
+    "tables_there",
 ]  # fmt: skip
 
 # Any number, the same in every streamfea: PostgreSQL manual, "Advisory Lock Functions".
@@ -64,39 +60,11 @@ def drop_tables(connection: Connection, tables: Sequence[Table]) -> list[str]:
     """
     there = tables_there(connection, tables)
     if there:
-        names = ", ".join(_quoted(connection, table) for table in there)
+        names = ", ".join(quoted(connection, table) for table in there)
         connection.execute(text(f"DROP TABLE {names}"))
     for enum in {enum.name: enum for table in tables for enum in _enums(table)}.values():
         _drop_unused(connection, enum)
     return [table.fullname for table in there]
-
-
-def create_views(connection: Connection, views: Sequence[Table]) -> list[str]:
-    """Create those of `views` that are missing, filled, with their indexes; return their names."""
-    created = []
-    for view in views:
-        if _comment(connection, view) is None:
-            connection.execute(create_view(view))
-            for index in view.indexes:
-                connection.execute(CreateIndex(index))
-            mark = f"COMMENT ON MATERIALIZED VIEW {_quoted(connection, view)} IS '{_fingerprint(view)}'"
-            connection.execute(text(mark))
-            created.append(view.fullname)
-    return created
-
-
-def drop_views(connection: Connection, views: Sequence[Table]) -> list[str]:
-    """Drop those of `views` that are there; return their names."""
-    there = [view for view in views if _comment(connection, view) is not None]
-    if there:
-        names = ", ".join(_quoted(connection, view) for view in there)
-        connection.execute(text(f"DROP MATERIALIZED VIEW {names}"))
-    return [view.fullname for view in there]
-
-
-def outdated_views(connection: Connection, views: Sequence[Table]) -> list[str]:
-    """Return the names of those of `views` that are missing or were created from another query."""
-    return [view.fullname for view in views if _comment(connection, view) != _fingerprint(view)]
 
 
 def enum_of(type_: object) -> postgresql.ENUM | None:
@@ -131,24 +99,8 @@ def _drop_unused(connection: Connection, enum: postgresql.ENUM) -> None:
         connection.execute(text(f"DROP TYPE IF EXISTS {name}"))
 
 
-def _comment(connection: Connection, view: Table) -> str | None:
-    """Return the comment of the materialised view, which holds its fingerprint; None when there is no such view."""
-    query = text(
-        "SELECT coalesce(obj_description(oid), '') FROM pg_class WHERE oid = to_regclass(:n) AND relkind = 'm'"
-    )
-    found: str | None = connection.execute(query, {"n": _quoted(connection, view)}).scalar_one_or_none()
-    return found
-
-
-def _fingerprint(view: Table) -> str:
-    """Return a digest of the query and the indexes that `view` is made of, the same in every process."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves the dialects untyped
-    statements = [create_view(view), *sorted((CreateIndex(index) for index in view.indexes), key=str)]
-    made_of = "\n".join(str(statement.compile(dialect=dialect)) for statement in statements)
-    return f"made by streamfea, {hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
-
-
-def _quoted(connection: Connection, table: Table) -> str:
+def quoted(connection: Connection, table: Table) -> str:
+    """Return the name of a table or a view as SQL has it."""
     return connection.dialect.identifier_preparer.format_table(table)
 
 

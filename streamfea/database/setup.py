@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.exc import DBAPIError
 
+from streamfea.database.declared_views import create_views, drop_views, grant, grants_of, outdated_views
 from streamfea.database.ledger import ledger_tables
 from streamfea.database.migrations import Migrations
 from streamfea.database.schema import (
     create_tables,
-    create_views,
     drop_tables,
-    drop_views,
     lock_schema,
     missing_columns,
     missing_tables,
-    outdated_views,
     tables_there,
 )
 from streamfea.handlers import Handler
@@ -23,14 +22,23 @@ from streamfea.schemas import HandlerSchema, schemas_of
 
 __all__ = ["Changes", "all_schemas", "amiss", "create_all", "drop_all", "migrate_all", "recreate"]
 
+# PostgreSQL manual, "PostgreSQL Error Codes": what a migration changes has a view in its way.
+_IN_THE_WAY = {"2BP01", "0A000"}
+# A migration changes what no migration has made: a table, a column, another object.
+_NOT_THERE = {"42P01", "42703", "42704"}
+
 
 @dataclass(slots=True)
 class Changes:
-    """What a command has done: names of tables and views created, revisions applied, handlers left for migratedb."""
+    """What a command has done: names of tables and views created, revisions applied, handlers left for migratedb.
+
+    `stamped` are handlers whose tables are as the models say, without a migration having been run.
+    """
 
     created: list[str] = field(default_factory=list)
     migrated: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    stamped: list[str] = field(default_factory=list)
 
 
 def all_schemas(handlers: Sequence[Handler]) -> list[HandlerSchema]:
@@ -42,8 +50,9 @@ def all_schemas(handlers: Sequence[Handler]) -> list[HandlerSchema]:
 def create_all(engine: Engine, schemas: Sequence[HandlerSchema]) -> Changes:
     """Create the tables and views that are missing, in one transaction.
 
-    A handler none of whose tables is there gets them as its newest migration would leave them. One that has pending
-    migrations is left alone: they may be about to create what is missing.
+    A handler none of whose tables is there gets them by its migrations, whose own SQL is run, and by its models, if it
+    has none or they begin with tables that they do not create. One that has pending migrations is left alone: they may
+    be about to create what is missing.
     """
     migrations = Migrations(schemas)
     changes = Changes()
@@ -58,21 +67,22 @@ def create_all(engine: Engine, schemas: Sequence[HandlerSchema]) -> Changes:
 def migrate_all(engine: Engine, schemas: Sequence[HandlerSchema]) -> Changes:
     """Bring everything to the newest state, in one transaction: all of it, or none.
 
-    Views whose tables change, or whose queries have changed, are made anew.
+    Views that are in a migration's way, or whose queries have changed, are made anew, and granted to whom they were.
     """
     migrations = Migrations(schemas)
     changes = Changes()
+    views = _views(schemas)
     with engine.begin() as connection:
         lock_schema(connection)
+        grants = grants_of(connection, views)
         _create(connection, schemas, migrations, changes)
-        changes.migrated = [one for schema in schemas for one in migrations.pending(connection, schema)]
-        views = _views(schemas)
-        if changes.migrated or outdated_views(connection, views):
-            drop_views(connection, views)
-        migrations.upgrade(connection)
+        _upgrade(connection, schemas, migrations, changes)
         for schema in schemas:
             changes.created += create_tables(connection, schema.tables)
-        changes.created += create_views(connection, views)
+        drop_views(connection, outdated_views(connection, views))
+        created = create_views(connection, views)
+        grant(connection, grants, created)
+        changes.created += created
         changes.waiting.clear()
     return changes
 
@@ -93,13 +103,13 @@ def recreate(connection: Connection, schema: HandlerSchema, dependents: Sequence
     """Drop and create the tables and views of `schema`, and `dependents`: other handlers' views, made anew, too."""
     views = [*schema.views, *(view for view in dependents if view not in schema.views)]
     lock_schema(connection)
+    grants = grants_of(connection, views)
     drop_views(connection, views)
     drop_tables(connection, schema.tables)
-    create_tables(connection, schema.tables)
-    create_views(connection, views)
     migrations = Migrations([schema])
     migrations.forget(connection, schema)
-    migrations.stamp(connection, schema)
+    _make(connection, schema, migrations, Changes())
+    grant(connection, grants, create_views(connection, views))
 
 
 def amiss(connection: Connection, schemas: Sequence[HandlerSchema]) -> str | None:
@@ -129,10 +139,46 @@ def _create(connection: Connection, schemas: Sequence[HandlerSchema], migrations
         schema.name for schema in schemas if schema.name not in fresh and migrations.pending(connection, schema)
     ]
     for schema in schemas:
-        if schema.name not in changes.waiting:
-            changes.created += create_tables(connection, schema.tables)
         if schema.name in fresh:
-            migrations.stamp(connection, schema)
+            _make(connection, schema, migrations, changes)
+        elif schema.name not in changes.waiting:
+            changes.created += create_tables(connection, schema.tables)
+
+
+def _make(connection: Connection, schema: HandlerSchema, migrations: Migrations, changes: Changes) -> None:
+    """Create the tables of a handler that has none yet: by its migrations if they are whole, then by its models."""
+    pending = migrations.pending(connection, schema)
+    try:
+        with connection.begin_nested():
+            migrations.upgrade(connection, schema)
+        changes.migrated += pending
+    except DBAPIError as error:
+        if _sqlstate(error) not in _NOT_THERE:
+            raise
+        migrations.stamp(connection, schema)
+        changes.stamped.append(schema.name)
+    changes.created += create_tables(connection, schema.tables)
+
+
+def _upgrade(
+    connection: Connection, schemas: Sequence[HandlerSchema], migrations: Migrations, changes: Changes
+) -> None:
+    """Apply what is pending, with the views where they are, and without them if one is in the way."""
+    pending = [one for schema in schemas for one in migrations.pending(connection, schema)]
+    changes.migrated += pending
+    try:
+        with connection.begin_nested():
+            migrations.upgrade(connection)
+    except DBAPIError as error:
+        views = _views(schemas)
+        if _sqlstate(error) not in _IN_THE_WAY or not views:
+            raise
+        drop_views(connection, views)
+        migrations.upgrade(connection)
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
 
 
 def _is_fresh(connection: Connection, schema: HandlerSchema, migrations: Migrations) -> bool:
