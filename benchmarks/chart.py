@@ -1,4 +1,7 @@
-"""A bar chart in SVG, with a logarithmic axis; it is drawn by hand because nothing else here needs a library for it."""
+"""Points on a logarithmic axis, in SVG; drawn by hand because nothing else here needs a library for it.
+
+Not bars: a logarithmic axis has no zero that they could begin at, so that their length would say nothing.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,13 +10,13 @@ from html import escape
 
 _LABEL, _PLOT, _VALUE = 290, 420, 90
 _WIDTH = _LABEL + _PLOT + _VALUE
-_ROW, _BAR = 28, 16
+_ROW, _RADIUS = 28, 5.5
 _TOP, _BOTTOM = 44, 34
 _OURS, _OTHERS, _INK, _GRID = "#0b7285", "#adb5bd", "#212529", "#e9ecef"
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Point:
     """A value with its range, and whether it is streamfea's."""
 
     label: str
@@ -23,15 +26,15 @@ class Bar:
     ours: bool
 
 
-def bar_chart(title: str, bars: Sequence[Bar]) -> str:
+def point_chart(title: str, points: Sequence[Point]) -> str:
     """Return the picture; the axis goes from the power of ten below the lowest value to that above the highest."""
-    first = math.floor(math.log10(min(bar.lowest for bar in bars)))
-    last = math.ceil(math.log10(max(bar.highest for bar in bars)))
+    first = math.floor(math.log10(min(point.lowest for point in points)))
+    last = math.ceil(math.log10(max(point.highest for point in points)))
 
     def x(value: float) -> float:
         return _LABEL + _PLOT * (math.log10(value) - first) / (last - first)
 
-    height = _TOP + _ROW * len(bars) + _BOTTOM
+    height = _TOP + _ROW * len(points) + _BOTTOM
     bottom = height - _BOTTOM
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}">',
@@ -45,19 +48,19 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> str:
             f'<line x1="{tick:.1f}" y1="{_TOP}" x2="{tick:.1f}" y2="{bottom}" stroke="{_GRID}"/>',
             f'<text x="{tick:.1f}" y="{bottom + 18}" text-anchor="middle" font-size="11">{10**power:,}</text>',
         ]
-    for number, bar in enumerate(bars):
-        parts += _drawn(bar, _TOP + _ROW * number + (_ROW - _BAR) / 2, x)
-    parts.append(f'<text x="{_LABEL}" y="{height - 4}" font-size="11">logarithmic; the thin line is the range</text>')
+    for number, point in enumerate(points):
+        parts += _drawn(point, _TOP + _ROW * (number + 0.5), x)
+    parts.append(f'<text x="{_LABEL}" y="{height - 4}" font-size="11">logarithmic; the line is the range</text>')
     return "\n".join([*parts, "</g></svg>"]) + "\n"
 
 
-def _drawn(bar: Bar, top: float, x: Callable[[float], float]) -> list[str]:
-    middle = top + _BAR / 2
-    colour = _OURS if bar.ours else _OTHERS
-    weight = ' font-weight="bold"' if bar.ours else ""
+def _drawn(point: Point, y: float, x: Callable[[float], float]) -> list[str]:
+    colour = _OURS if point.ours else _OTHERS
+    weight = ' font-weight="bold"' if point.ours else ""
     return [
-        f'<text x="{_LABEL - 10}" y="{middle + 4.5}" text-anchor="end"{weight}>{escape(bar.label)}</text>',
-        f'<rect x="{_LABEL}" y="{top}" width="{x(bar.value) - _LABEL:.1f}" height="{_BAR}" rx="2" fill="{colour}"/>',
-        f'<line x1="{x(bar.lowest):.1f}" y1="{middle}" x2="{x(bar.highest):.1f}" y2="{middle}" stroke="{_INK}"/>',
-        f'<text x="{max(x(bar.value), x(bar.highest)) + 8:.1f}" y="{middle + 4.5}"{weight}>{bar.value:,.0f}</text>',
+        f'<line x1="{_LABEL}" y1="{y}" x2="{_LABEL + _PLOT}" y2="{y}" stroke="{_GRID}"/>',
+        f'<text x="{_LABEL - 10}" y="{y + 4.5}" text-anchor="end"{weight}>{escape(point.label)}</text>',
+        f'<line x1="{x(point.lowest):.1f}" y1="{y}" x2="{x(point.highest):.1f}" y2="{y}" stroke="{_INK}"/>',
+        f'<circle cx="{x(point.value):.1f}" cy="{y}" r="{_RADIUS}" fill="{colour}"/>',
+        f'<text x="{max(x(point.value), x(point.highest)) + 10:.1f}" y="{y + 4.5}"{weight}>{point.value:,.0f}</text>',
     ]

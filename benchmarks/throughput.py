@@ -1,6 +1,6 @@
 """Records a second and CPU of every contender, interleaved."""
 
-from benchmarks.chart import Bar, bar_chart
+from benchmarks.chart import Point, point_chart
 from benchmarks.contenders import ALL, Contender, load
 from benchmarks.measure import Measured, Summary, measure, summary
 from benchmarks.section import Section
@@ -27,7 +27,9 @@ def run(servers: Servers, scale: float) -> Section:
         ("way", "records/s", "range", "× first", "× floor", "client µs", "PostgreSQL µs", "MiB", "a bad record fails"),
         [_row(contenders[name], one, results[_FIRST], results[_FLOOR]) for name, one in results.items()],
         after=_comparison(contenders, results),
-        chart=bar_chart("Records a second, one worker", [_bar(contenders[name], one) for name, one in results.items()]),
+        chart=point_chart(
+            "Records a second, one worker", [_point(contenders[name], one) for name, one in results.items()]
+        ),
     )
 
 
@@ -45,8 +47,8 @@ def _row(contender: Contender, one: Summary, first: Summary, floor: Summary) -> 
     ]
 
 
-def _bar(contender: Contender, one: Summary) -> Bar:
-    return Bar(contender.name, one.rate, one.lowest, one.highest, ours=contender.name.startswith("streamfea"))
+def _point(contender: Contender, one: Summary) -> Point:
+    return Point(contender.name, one.rate, one.lowest, one.highest, ours=contender.name.startswith("streamfea"))
 
 
 def _comparison(contenders: dict[str, Contender], results: dict[str, Summary]) -> str:
