@@ -202,11 +202,3 @@ def test_print_config_is_toml_with_secrets_masked(project: Project) -> None:
     shown = project.run("print-config")
     assert 'password = "**********"' in shown
     assert "geheim" not in shown
-
-
-def test_the_demo_ends_with_every_record_where_it_belongs(tmp_path: Path, project: Project) -> None:
-    told = project.run("demo", str(tmp_path / "demo"), cwd=Path(__file__).parents[2], timeout=110)
-    assert "Every record is where it belongs" in told
-    assert "Killed worker process" in told
-    assert "6 of 6 spoiled records in the dead letters" in told
-    assert not (tmp_path / "demo").exists()
