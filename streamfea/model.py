@@ -73,17 +73,26 @@ class Base(Transient, DeclarativeBase, metaclass=ModelType):
     def __str__(self) -> str:
         """Return `# module.Class` and a `* name: value` line for each attribute that is set, sorted by name.
 
-        A relationship shows the ids of what it leads to. Only what is loaded already is shown: printing an
-        object never sends a query.
+        A relationship shows the ids of what it leads to, `new` for what has none yet. Only what is loaded already is
+        shown, and after the handler's own commit what had been: printing an object never sends a query.
         """
         state: InstanceState[Any] = inspect(self)
         relationships = state.mapper.relationships.keys()
+        known = {**_keys_of(state), **state.info.get(_COMMITTED, {}), **state.dict}
         lines = [f"# {type(self).__module__}.{type(self).__qualname__}"]
         for name in sorted(state.mapper.attrs.keys()):
-            value = state.dict.get(name)
+            value = known.get(name)
             if value is not None:
                 lines.append(f"* {name}: {_related_ids(value) if name in relationships else value}")
         return "\n".join(lines)
+
+
+def remember(instances: Iterable[object]) -> None:
+    """Keep what `instances` hold, for `str()`: a commit is about to expire it."""
+    for instance in instances:
+        state: InstanceState[Any] = inspect(instance, raiseerr=True)
+        names = state.mapper.attrs.keys()
+        state.info[_COMMITTED] = {name: state.dict[name] for name in names if name in state.dict}
 
 
 class View(Base):
@@ -163,6 +172,7 @@ def is_view(table: Table) -> bool:
 
 
 _CREATE_VIEW = "streamfea.view"
+_COMMITTED = "streamfea.committed"
 
 
 def create_view(table: Table) -> CreateView:
@@ -203,7 +213,15 @@ def _related_ids(value: Any) -> Any:
 
 def _identity(related: object) -> Any:
     state: InstanceState[Any] = inspect(related, raiseerr=True)
-    mapper = state.mapper
-    keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
-    identity = [state.dict.get(key) for key in keys]
+    keys = [state.mapper.get_property_by_column(column).key for column in state.mapper.primary_key]
+    known = {**_keys_of(state), **state.dict}
+    identity = [known.get(key) for key in keys]
+    if None in identity:
+        return "new"
     return identity[0] if len(identity) == 1 else tuple(identity)
+
+
+def _keys_of(state: InstanceState[Any]) -> dict[str, Any]:
+    """Return the primary key of an object that is in the database, which is known even after a commit."""
+    keys = (state.mapper.get_property_by_column(column).key for column in state.mapper.primary_key)
+    return dict(zip(keys, state.identity or (), strict=False))

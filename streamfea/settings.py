@@ -31,6 +31,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streamfea.azafea import is_of_azafea
 from streamfea.durations import format_duration, parse_duration
 from streamfea.errors import ConfigurationError
 from streamfea.hashtag import in_slot_of
@@ -323,6 +324,11 @@ def load_settings(path: Path | None = None) -> Settings:
         raise ConfigurationError(
             f"no configuration: neither {' nor '.join(map(str, _FILES))} is in {Path.cwd()}; "
             f"name a file with --config or ${_CONFIG_VARIABLE}, or write one with `streamfea new-handler NAME`"
+        )
+    if is_of_azafea(source):
+        raise ConfigurationError(
+            f"{source} is a configuration of Azafea: `streamfea import-config {source} > streamfea.toml` makes one for "
+            "streamfea of it, and docs/migrating-from-azafea.md says what becomes of what"
         )
     unknown = list(_unknown_variables())
     try:

@@ -73,7 +73,9 @@ class Project:
         return listed
 
     @contextmanager
-    def consuming(self, *arguments: str, command: str = "consume", prelude: str = "") -> "Iterator[Consumer]":
+    def consuming(
+        self, *arguments: str, command: str = "consume", prelude: str = "", cwd: Path = HANDLERS
+    ) -> "Iterator[Consumer]":
         """Run `consume`, or another command, in the background; end it, and whatever is left of it, afterwards.
 
         `prelude` is Python code that its process runs first.
@@ -83,7 +85,7 @@ class Project:
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, *program, command, *arguments],
-                cwd=HANDLERS,
+                cwd=cwd,
                 env=self._environment(),
                 stdout=file,
                 stderr=file,

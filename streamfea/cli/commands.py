@@ -90,6 +90,10 @@ LISTED = {
         "Write a handler, a test of it and its section of the configuration; overwrite nothing.",
     ),
     "handlers": Listed("handlers", "Set up", "List the handlers, or run a command of a queue's handler."),
+    "import-config": Listed(
+        "import_config", "Set up",
+        "Print the configuration of streamfea that does what one of Azafea did; passwords are in it.",
+    ),
     "embedded": Listed(
         "embedded", "Set up",
         "The embedded servers of the configuration: where they are, a prompt of each, their end.",

@@ -1,5 +1,6 @@
 """`streamfea handlers`: what handlers there are, and their own commands."""
 
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -114,13 +115,25 @@ def _own_commands(settings: Settings, handler: Handler) -> TyperGroup:
 def _register(handler: Handler, app: typer.Typer) -> None:
     if handler.register_commands is None:
         return
+    where = f"queues.{handler.queue.name}.handler: register_commands() of {handler.queue.handler}"
     try:
         handler.register_commands(app)
     except Exception as error:  # whatever somebody else's code may raise
-        raise ConfigurationError(
-            f"queues.{handler.queue.name}.handler: register_commands() of {handler.queue.handler} "
-            f"failed with {failure(error)}"
-        ) from error
+        if isinstance(error, AttributeError) and error.obj is app:
+            raise ConfigurationError(
+                f"{where} asks for .{error.name}() of argparse, as Azafea's did: here it gets a Typer application; "
+                "docs/migrating-from-azafea.md has an example of the change"
+            ) from error
+        raise ConfigurationError(f"{where} failed with {failure(error)}") from error
+
+
+def problem_of_commands(handler: Handler) -> str | None:
+    """Return what is wrong with a handler's own commands; None if nothing is."""
+    try:
+        _register(handler, typer.Typer())
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 def _described(handler: Handler) -> dict[str, Any]:
@@ -133,12 +146,14 @@ def _described(handler: Handler) -> dict[str, Any]:
         "tables": [table.fullname for table in schema.tables],
         "views": [view.fullname for view in schema.views],
         "commands": _command_names(handler),
+        "problem": problem_of_commands(handler),
     }
 
 
 def _command_names(handler: Handler) -> list[str]:
     app = typer.Typer()
-    _register(handler, app)
+    with suppress(ConfigurationError):  # which is one handler's affair, and told as its problem
+        _register(handler, app)
     return list(get_group(app).commands) if app.registered_commands or app.registered_groups else []
 
 
@@ -150,5 +165,7 @@ def _print(found: list[dict[str, Any]]) -> None:
         cells = [one["queue"], one["handler"], takes, tables or "-", ", ".join(one["commands"]) or "-"]
         table.add_row(*map(text_of, cells))
     console().print(table)
+    for problem in (one["problem"] for one in found if one["problem"]):
+        console().print(f"\n{problem}", markup=False, soft_wrap=True)
     if any(one["commands"] for one in found):
         console().print("\nA command: streamfea handlers QUEUE COMMAND --help", markup=False)

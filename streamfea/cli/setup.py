@@ -14,6 +14,7 @@ from streamfea.cli.common import (
     print_json,
     read_settings,
 )
+from streamfea.cli.handlers import problem_of_commands
 from streamfea.cli.rendering import plain, text_of
 from streamfea.database.engine import open_database
 from streamfea.database.inspection import inspect_database
@@ -70,6 +71,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             handlers.append(load_handler(queue))
             yield Finding(f"queue {queue.name}: handler", "ok", queue.handler)
             yield from _about_models(handlers[-1])
+            yield from _about_commands(handlers[-1])
         except ConfigurationError as error:
             yield Finding(f"queue {queue.name}: handler", "problem", str(error), "correct the handler or its name")
     try:
@@ -96,6 +98,13 @@ def _about_models(handler: Handler) -> Iterator[Finding]:
     if done:
         told = "; ".join(f"{', '.join(names)} {_DISPOSAL[how]}" for how, names in sorted(done.items()))
         yield Finding(f"queue {handler.queue.name}: unknown keys", "ok", told)
+
+
+def _about_commands(handler: Handler) -> Iterator[Finding]:
+    problem = problem_of_commands(handler)
+    if problem:
+        what = f"queue {handler.queue.name}: commands"
+        yield Finding(what, "warning", problem, "records are processed all the same; change register_commands()")
 
 
 def _print(findings: list[Finding]) -> None:

@@ -30,6 +30,7 @@ from streamfea.database.enclosing import EnclosingSession, TransactionAborted
 from streamfea.database.noting import NotingSession
 from streamfea.database.statements import may_be_shared, reason_against_enclosing
 from streamfea.entry import Entry
+from streamfea.model import remember
 
 __all__ = ["DbSession", "OwnTransactionRequired", "StartAgain", "TransactionAborted", "open_sessions"]
 
@@ -336,6 +337,8 @@ class DbSession(NotingSession, EnclosingSession):
         is committed at its end, or nothing.
         """
         self._require_own_transaction()
+        if self._in_record:
+            remember(self)
         if self._is_enclosed:
             self.commit_inside()
         else:

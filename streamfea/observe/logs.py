@@ -85,9 +85,17 @@ def _with_lines_lost(_logger: object, _method: str, event: structlog.typing.Even
 def _without_logger_name(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Leave out where a line comes from when it is our own: people read what happened."""
-    if str(event.get("logger", "")).startswith("streamfea."):
+    """Leave out where a line comes from when it is our own: people read what happened.
+
+    Of several lines it is told before the first, for it would stick to the last.
+    """
+    name = str(event.get("logger", ""))
+    text = str(event.get("event", ""))
+    if name.startswith("streamfea."):
         del event["logger"]
+    elif name and "\n" in text:
+        del event["logger"]
+        event["event"] = f"[{name}] {text}"
     return event
 
 

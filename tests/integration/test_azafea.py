@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, create_engine, text
 
-from tests.commands import Project
+from tests.commands import HANDLERS, Project
 
 _EVENTS = """
 import json
@@ -98,3 +98,67 @@ def test_unknown_keys_are_dropped_or_rejected_and_check_says_which(place: Place)
     assert told == (
         'Event drop them (__unknown_keys__ = "drop"); Strict reject the record (__unknown_keys__ = "reject")'
     )
+
+
+_COMMITS = """
+import json, logging
+import sqlalchemy as sa
+from sqlalchemy.orm import relationship
+from streamfea.model import Base
+
+log = logging.getLogger(__name__)
+
+
+class Machine(Base):
+    __tablename__ = "machine"
+    id = sa.Column(sa.Integer, primary_key=True)
+
+
+class Event(Base):
+    __tablename__ = "event"
+    id = sa.Column(sa.Integer, primary_key=True)
+    name = sa.Column(sa.Unicode, nullable=False)
+    machine_id = sa.Column(sa.ForeignKey("machine.id"))
+    machine = relationship(Machine)
+
+
+def process(dbsession, record):
+    event = Event(name=json.loads(record)["name"], machine=Machine())
+    dbsession.add(event)
+    log.info("Before:\\n%s", event)
+    dbsession.commit()
+    log.info("After:\\n%s", event)
+
+
+def register_commands(subs):
+    replay = subs.add_parser("replay", help="Replay.")
+    replay.set_defaults(subcommand=print)
+"""
+
+
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_an_object_is_printed_whole_after_the_handlers_own_commit(place: Place, guarantee: str) -> None:
+    place.handler(_COMMITS, guarantee=guarantee)
+    place.put({"name": "a"})
+    with place.project.consuming(
+        "--until-empty", "--create-tables", "--workers", "0", cwd=place.project.folder
+    ) as consumer:
+        assert consumer.process.wait(60) == 0
+    told = consumer.log()
+    assert "[events] Before:\n# events.Event\n* machine: new\n* name: a\n" in told
+    assert "[events] After:\n# events.Event\n* id: 1\n* machine: 1\n* name: a\n" in told
+
+
+def test_commands_for_argparse_are_told_and_break_nothing_else(place: Place) -> None:
+    place.handler(_COMMITS)
+    config = place.project.config.read_text()
+    place.project.config.write_text(f'{config}[queues.whole]\nhandler = "commander"\n')
+    for name in ("commander.py", "recorder.py"):
+        (place.project.folder / name).write_text((HANDLERS / name).read_text())
+    events, whole = json.loads(place.run("handlers", "--json"))
+    assert "asks for .add_parser() of argparse, as Azafea's did" in events["problem"]
+    assert whole["commands"] == ["add", "count-all"]
+    place.run("initdb")
+    found = {one["what"]: one for one in json.loads(place.run("check", "--json"))}
+    assert found["queue q: commands"]["verdict"] == "warning"
+    assert "docs/migrating-from-azafea.md" in found["queue q: commands"]["detail"]

@@ -64,7 +64,7 @@ def test_handlers_are_listed_with_what_they_take_and_have(
     assert commander.pop("file").endswith("commander.py")
     assert commander == {
         "queue": "whole", "handler": "commander", "takes": {"process": "bytes"}, "tables": ["seen"], "views": [],
-        "commands": ["add", "count-all"],
+        "commands": ["add", "count-all"], "problem": None,
     }  # fmt: skip
 
 
