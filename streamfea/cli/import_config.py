@@ -28,7 +28,9 @@ def import_config(
 ) -> None:
     """Print the configuration of streamfea that does what one of Azafea did; passwords are in it.
 
-    Example: streamfea import-config azafea.toml > streamfea.toml
+    Its output is a file: redirect it to streamfea.toml.
+
+    Example: streamfea import-config azafea.toml
     """
     if not path.is_file():
         raise ConfigurationError(f"there is no file {path}")
