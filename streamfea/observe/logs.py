@@ -110,6 +110,8 @@ def _shown(key: str, value: object) -> object:
     text = value if isinstance(value, str) else repr(value)
     if key in _OF_SEVERAL_LINES:  # no line of it begins like one of the log's own
         return indent(printable(text), "    ")
+    if key == "event":  # a handler's message may have several lines as well, an object's for instance
+        return printable(text).replace("\n", "\n    ")
     return printable(text, one_line=True)
 
 
