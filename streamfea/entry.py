@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+MARKS = 1 << 24
+"""Streams that follow each other under one name are told apart by a number below that, their mark."""
+
 
 class Entry(NamedTuple):
     """One entry of a stream, delivered to this consumer and not yet acknowledged.

@@ -20,6 +20,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from streamfea.database.engine import open_database
+from streamfea.database.ledger import ledger_of
 from streamfea.database.session import DbSession, open_sessions
 from streamfea.database.setup import all_schemas, create_all
 from streamfea.entry import Entry
@@ -82,7 +83,7 @@ class Trial:
         """
         self.dbsession.rollback()
         entries = [self._entry(record) for record in records]
-        commits = group_commit(self._handler, self._sessions, StopSignal())
+        commits = group_commit(self._handler, self._sessions, StopSignal(), ledger=ledger_of(self._handler.queue))
         return [outcome for outcomes in commits.run(entries) for outcome in outcomes]
 
     def _entry(self, record: bytes | str | dict[str, Any]) -> Entry:

@@ -8,7 +8,7 @@ from redis import Redis
 
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, console, open_client, read_settings
 from streamfea.settings import Queue
-from streamfea.streams.trim import Trimmer, count_acknowledged
+from streamfea.streams.trim import Trimmer, count_acknowledged, is_read
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def trim(
 
 
 def _trim(client: Redis, queue: Queue, *, dry_run: bool) -> None:
-    if not client.exists(queue.stream) or not client.xinfo_groups(queue.stream):
+    if not is_read(client, queue.stream):
         console().print(f"{queue.name}: nothing to remove, because no group reads {queue.stream} yet.", markup=False)
         return
     if dry_run:

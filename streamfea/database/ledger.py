@@ -7,9 +7,13 @@ entries back, or because the group was created again.
 
 A row is of use for as long as its entry could come back: while it is in the stream, and for `MARGIN` after that, since
 a replica that becomes the primary may lag behind.
+
+A stream that began anew is another: its ids may have been given before (`streamfea.streams.marks`). All streams that
+ever had one name are a family of sources: the upper bits of a source are the name's and the group's, the lower ones
+the stream's mark. Before there were marks, they were the name's, too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +24,18 @@ from sqlalchemy.orm import Session
 from streamfea.database.driver import driver_of, has_begun
 from streamfea.database.entryids import from_bigints, to_bigints
 from streamfea.database.source import digest_of
+from streamfea.entry import MARKS
 from streamfea.settings import Queue
 
 __all__ = ["LEDGER_TABLES", "MARGIN", "Ledger", "ledger_of", "ledger_tables"]
 
 MARGIN = timedelta(minutes=10)
+
+_LAST_MARK = MARKS - 1
+# Redis 5.0, October 2018: no server's clock has given an id before there were streams.
+_FIRST_CLOCK_MS = 1_538_352_000_000
+# Later than any entry: where the horizon of a stream lies that is gone.
+_END = (1 << 63) - 1
 
 _metadata = MetaData()
 _entries = Table(
@@ -74,6 +85,25 @@ _NOTE_HORIZON = text(
     "ON CONFLICT (source) DO UPDATE SET ms = excluded.ms, seq = excluded.seq, noted_at = now() "
     "WHERE horizon.noted_at <= now() - CAST(:margin AS interval)"
 )
+# Without a walk through all rows of a source.
+_OTHER_SOURCE = text(
+    "SELECT min(source) FROM streamfea_ledger WHERE source > :after AND source <= :last AND source <> :source"
+)
+_HAS_FROM = text("SELECT EXISTS (SELECT FROM streamfea_ledger WHERE source = :source AND (ms, seq) >= (:ms, :seq))")
+_NOTE_END = text(
+    "INSERT INTO streamfea_ledger_horizon AS horizon VALUES (:source, :end, :end, now()) "
+    "ON CONFLICT (source) DO UPDATE SET ms = excluded.ms, seq = excluded.seq, noted_at = now() "
+    "WHERE horizon.ms <> excluded.ms"
+)
+_NOTE_RETURN = text(
+    "UPDATE streamfea_ledger_horizon SET ms = 0, seq = 0, noted_at = now() WHERE source = :source AND ms = :end"
+)
+_PRUNE_ENDED = text(
+    "DELETE FROM streamfea_ledger WHERE ctid = ANY (ARRAY("
+    "SELECT old.ctid FROM streamfea_ledger AS old JOIN streamfea_ledger_horizon AS horizon USING (source) "
+    "WHERE old.source = :source AND horizon.ms = :end AND horizon.noted_at <= now() - CAST(:margin AS interval) "
+    "LIMIT :limit))"
+)
 
 
 def ledger_tables(queues: Iterable[Queue]) -> list[Table]:
@@ -87,10 +117,34 @@ def ledger_of(queue: Queue) -> "Ledger | None":
 
 
 class Ledger:
-    """The entries of one stream that one group has done."""
+    """The entries of one stream that one group has done; which stream of its name, `follow()` says."""
 
     def __init__(self, stream: str, group: str) -> None:
-        self._source = int.from_bytes(digest_of(stream, group), signed=True)
+        self._unmarked = int.from_bytes(digest_of(stream, group), signed=True)
+        self._family = self._unmarked & ~_LAST_MARK
+        self._source = self._unmarked
+
+    def follow(self, mark: int) -> None:
+        """Mean the stream with this mark from now on."""
+        self._source = self._family | mark
+
+    def mark_of(self, connection: Connection, oldest_id: str) -> int | None:
+        """Return the mark of the stream whose oldest entry this is, though it has none; None for a new one.
+
+        It is known if there are rows of that entry, or later ones, unless no server's clock has given the id: then they
+        may be of others with the same ids. A version that knows no marks may be at work at the same time, so the
+        stream goes on without one if that takes nothing for old.
+        """
+        ms, seq = to_bigints(oldest_id)
+
+        def has_rows(source: int) -> bool:
+            return bool(connection.execute(_HAS_FROM, {"source": source, "ms": ms, "seq": seq}).scalar_one())
+
+        if ms >= _FIRST_CLOCK_MS:
+            for source in self._sources(connection):
+                if has_rows(source):
+                    return source & _LAST_MARK
+        return None if has_rows(self._unmarked) else self._unmarked & _LAST_MARK
 
     def enter(self, session: Session, entry_ids: Sequence[str]) -> set[str]:
         """Note entries as done, in the session's transaction; return the ids of those that are in already.
@@ -124,20 +178,40 @@ class Ledger:
         """Remove up to `limit` rows of entries that have been gone from the stream for `margin`; return how many.
 
         `first_id` is the oldest id that the stream holds, or would give to the next entry. It counts `margin` later.
-        Ids whose numbers turn negative are never pruned.
+        Ids whose numbers turn negative are never pruned; of streams that this one took the place of, all are.
         """
         arguments = {"source": self._source, "margin": margin}
+        connection.execute(_NOTE_RETURN, {"source": self._source, "end": _END})
         pruned = int(connection.execute(_PRUNE, {**arguments, "limit": limit}).rowcount)
         ms, seq = to_bigints(first_id)
         if pruned < limit and ms >= 0 and seq >= 0:
             connection.execute(_NOTE_HORIZON, {**arguments, "ms": ms, "seq": seq})
-        return pruned
+        return pruned + self._prune_predecessor(connection, margin, limit - pruned)
+
+    def _prune_predecessor(self, connection: Connection, margin: timedelta, limit: int) -> int:
+        """Remove rows of a stream that this one has had the place of for `margin`."""
+        source = next(self._sources(connection, without=self._source), None)
+        if source is None or limit <= 0:
+            return 0
+        connection.execute(_NOTE_END, {"source": source, "end": _END})
+        arguments = {"source": source, "end": _END, "margin": margin, "limit": limit}
+        return int(connection.execute(_PRUNE_ENDED, arguments).rowcount)
+
+    def _sources(self, connection: Connection, without: int | None = None) -> Iterator[int]:
+        """Yield the streams of this name that have rows."""
+        source: int | None = self._family - 1
+        arguments = {"last": self._family | _LAST_MARK, "source": self._family if without is None else without}
+        while (source := connection.execute(_OTHER_SOURCE, {**arguments, "after": source}).scalar_one()) is not None:
+            yield source
 
     def forget(self, connection: Connection) -> int:
         """Remove everything that was noted, so that all entries count as new; return how many there were."""
-        source = {"source": self._source}
-        connection.execute(text("DELETE FROM streamfea_ledger_horizon WHERE source = :source"), source)
-        return int(connection.execute(text("DELETE FROM streamfea_ledger WHERE source = :source"), source).rowcount)
+        family = self._family, self._family | _LAST_MARK
+        deleted = [
+            connection.execute(table.delete().where(table.c.source.between(*family))).rowcount
+            for table in (_horizons, _entries)
+        ]
+        return deleted[-1]
 
     def _arguments(self, entry_ids: Iterable[str]) -> dict[str, object]:
         numbers = [str(number) for entry_id in entry_ids for number in to_bigints(entry_id)]

@@ -13,6 +13,7 @@ from streamfea.settings import Queue
 from streamfea.streams.faults import group_is_gone, is_full
 from streamfea.streams.keys import dead_letters_key, errors_key
 from streamfea.streams.lasterror import LastError
+from streamfea.streams.marks import Joined, join, mark_group
 from streamfea.streams.scripts import Scripts
 from streamfea.streams.shim import legacy_backlog
 
@@ -44,13 +45,18 @@ class Group:
 
     Every method raises what redis-py raises when the server is away; `NOGROUP` is answered by creating the group
     again where the method says so.
+
+    A group that was joined by `join()` works in the stream with that mark only: in any other, nothing is read, claimed
+    or changed, as if the group were gone, until `join()` is called again. `must_join` tells that it has to be.
     """
 
     def __init__(self, client: Redis, queue: Queue, consumer: str) -> None:
         self.queue = queue
         self.consumer = consumer
         self._client: Any = client  # redis-py leaves the types of replies open
-        self._scripts = Scripts(client)
+        self.mark: int | None = None
+        self.must_join = False
+        self.scripts = Scripts(client, lambda: mark_group(self.mark))
         self._stream = queue.stream
         self._dead = dead_letters_key(queue.stream, queue.group)
         self._errors = errors_key(queue.stream, queue.group)
@@ -73,13 +79,29 @@ class Group:
         return True
 
     def create_again(self) -> None:
-        """Create the group when it turned out to be gone, and say so."""
-        if self.create():
-            log.warning("the group was gone and is created again", stream=self._stream, group=self.queue.group)
+        """Create the group when it turned out to be gone, and say so; one that was joined is to be joined again."""
+        if self.mark is not None:
+            self.must_join = True
+        elif self.create():
+            self._tell_created()
+
+    def join(self, looked_up: tuple[str, int | None] = ("", None)) -> Joined:
+        """Create the group unless it is there, and work in the stream that it is in; see `streamfea.streams.marks`."""
+        joined = join(self._client, self._stream, self.queue.group, looked_up)
+        if joined.mark is not None:
+            before, self.mark, self.must_join = self.mark, joined.mark, False
+            if before not in (None, joined.mark):
+                log.warning("the stream began anew: what it holds is new, whatever its ids", stream=self._stream)
+            elif before is not None and joined.created:
+                self._tell_created()
+        return joined
+
+    def _tell_created(self) -> None:
+        log.warning("the group was gone and is created again", stream=self._stream, group=self.queue.group)
 
     def acknowledge_retried(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge entries that may have a last error, and drop that with them."""
-        self._scripts.run("acknowledge", [self._stream, self._errors], [self.queue.group, *entry_ids])
+        self._run_unless_gone("acknowledge", [self._stream, self._errors], [self.queue.group, *entry_ids])
 
     def claim(self, count: int) -> list[Claimed]:
         """Take over up to `count` entries that are due: of consumers that are dead, or for another try.
@@ -118,7 +140,7 @@ class Group:
         note = (claimed.last_error or LastError()).running_alone(self.consumer).to_json()
         arguments = [self.queue.group, self.consumer, claimed.id, note]
         try:
-            reply = self._scripts.run("deliver_alone", [self._stream, self._errors], arguments)
+            reply = self.scripts.run("deliver_alone", [self._stream, self._errors], arguments)
         except ResponseError as error:
             if not group_is_gone(error):
                 raise
@@ -258,7 +280,7 @@ class Group:
     def _run_unless_gone(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
         """Return the script's reply; 0 when the group is gone, and with it whatever was pending."""
         try:
-            return self._scripts.run(name, keys, arguments)
+            return self.scripts.run(name, keys, arguments)
         except ResponseError as error:
             if not group_is_gone(error):
                 raise
@@ -266,7 +288,7 @@ class Group:
 
     def _run_each_unless_gone(self, name: str, keys: list[str], arguments: list[list[Any]]) -> list[bool]:
         """Run a script once for each list of arguments, in one round trip; the replies as of `_run_unless_gone`."""
-        replies = self._scripts.run_each(name, keys, arguments)
+        replies = self.scripts.run_each(name, keys, arguments)
         for reply in replies:
             if isinstance(reply, Exception) and not (isinstance(reply, ResponseError) and group_is_gone(reply)):
                 raise reply

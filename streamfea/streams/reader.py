@@ -5,6 +5,7 @@ Nobody has to wait for the reply: it can be sent, and received when the records 
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from streamfea.durations import to_ms
 from streamfea.entry import Entry
 from streamfea.streams.faults import group_is_gone
 from streamfea.streams.group import Group, fields_of
+from streamfea.streams.marks import mark_group
 
 __all__ = ["Reader"]
 
@@ -83,7 +85,13 @@ class Reader:
         """Acknowledge now what waits for that."""
         with self._lock:
             if self._waiting:
-                self._client.execute_command(*self._xack(self._waiting))
+                self._acknowledge(self._waiting)
+            self._waiting = []
+            self._was_refused = False
+
+    def forget(self) -> None:
+        """Acknowledge nothing of what waits for that: it was of a stream, or a group, that is gone."""
+        with self._lock:
             self._waiting = []
             self._was_refused = False
 
@@ -106,6 +114,8 @@ class Reader:
         pool = self._client.connection_pool
         connection = pool.get_connection()
         asked = [self._xreadgroup(count, block)]
+        if self._group.mark is not None:
+            asked.append(("XPENDING", self._queue.stream, mark_group(self._group.mark)))
         if self._waiting:
             asked.insert(0, self._xack(self._waiting))
         try:
@@ -160,12 +170,35 @@ class Reader:
         return True
 
     def _entries(self, connection: Any) -> list[Entry]:
-        reply = self._client.parse_response(connection, "XREADGROUP")
+        try:
+            reply = self._client.parse_response(connection, "XREADGROUP")
+        except ResponseError:
+            with suppress(ResponseError):
+                self._check_mark(connection)  # its reply is behind this one
+            raise
+        self._check_mark(connection)
         queue, stream = self._queue.name, self._queue.stream
         return [Entry(queue, stream, entry_id, fields) for entry_id, fields in reply]
 
+    def _check_mark(self, connection: Any) -> None:
+        """Raise NOGROUP unless what was read is of the stream that the group has joined."""
+        if self._group.mark is not None:
+            self._client.parse_response(connection, "XPENDING")
+
+    def _acknowledge(self, entry_ids: Sequence[str]) -> None:
+        if self._group.mark is None:
+            self._client.execute_command(*self._xack(entry_ids))
+            return
+        try:
+            self._group.scripts.run("acknowledge_new", [self._queue.stream], [self._queue.group, *entry_ids])
+        except ResponseError as error:
+            if not group_is_gone(error):  # with what was pending
+                raise
+
     def _xack(self, entry_ids: Sequence[str]) -> tuple[Any, ...]:
-        return ("XACK", self._queue.stream, self._queue.group, *entry_ids)
+        if self._group.mark is None:
+            return ("XACK", self._queue.stream, self._queue.group, *entry_ids)
+        return self._group.scripts.command("acknowledge_new", [self._queue.stream], [self._queue.group, *entry_ids])
 
     def _xreadgroup(self, count: int, block: timedelta | None) -> tuple[Any, ...]:
         blocking = () if block is None else ("BLOCK", max(1, to_ms(block)))

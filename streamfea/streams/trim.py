@@ -8,9 +8,10 @@ from redis.exceptions import ResponseError
 
 from streamfea.durations import to_ms
 from streamfea.retention import ACKED, Retention
+from streamfea.streams.marks import MARK_PREFIX, is_mark
 from streamfea.streams.scripts import Scripts
 
-__all__ = ["Trimmer", "count_acknowledged", "first_id"]
+__all__ = ["Trimmer", "count_acknowledged", "first_id", "is_read"]
 
 # Entries that one call removes at most, in whole nodes: a fraction of a millisecond.
 _REMOVE_AT_MOST = 10_000
@@ -35,9 +36,8 @@ class Trimmer:
 
     def trim(self) -> int:
         """Remove a slice of what lies before the first unacknowledged entry; return how many, 0 at the end."""
-        return int(
-            self._scripts.run("trim", [self._stream], [*self._limits, _REMOVE_AT_MOST, _LOOK_AT_MOST, self._group])
-        )
+        arguments = [*self._limits, _REMOVE_AT_MOST, _LOOK_AT_MOST, self._group, MARK_PREFIX]
+        return int(self._scripts.run("trim", [self._stream], arguments))
 
     def trim_between(self) -> int:
         """Remove acknowledged entries from the next page of what lies behind that; return how many.
@@ -75,6 +75,14 @@ def count_acknowledged(client: Redis, stream: str, group: str = "") -> Iterator[
         yield counted
 
 
+def is_read(client: Redis, stream: str) -> bool:
+    """Tell whether any group reads the stream."""
+    if not client.exists(stream):
+        return False
+    replies: Any = client  # redis-py leaves the types of replies open
+    return any(not is_mark(one["name"]) for one in replies.xinfo_groups(stream))
+
+
 def first_id(client: Redis, stream: str) -> str | None:
     """Return the oldest id that the stream holds or, when it is empty, can give; None when there is no stream."""
     replies: Any = client  # redis-py leaves the types of replies open
@@ -91,5 +99,5 @@ def first_id(client: Redis, stream: str) -> str | None:
 
 
 def _between(scripts: Scripts, stream: str, arguments: list[Any]) -> tuple[int, str]:
-    number, following = scripts.run("trim_between", [stream], arguments)
+    number, following = scripts.run("trim_between", [stream], [*arguments, MARK_PREFIX])
     return int(number), following.decode() or _BEGINNING

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import sessionmaker
 
-from streamfea.database.ledger import ledger_of
+from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
 from streamfea.handlers import Handler, Process, ProcessBatch
@@ -30,10 +30,11 @@ def group_commit(
     *,
     watch: Watch | None = None,
     log_records: bool = False,
+    ledger: Ledger | None = None,
     ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
     overlap: bool = False,
 ) -> GroupCommit:
-    """Return what runs entries of the handler's queue, as its settings say; the last two are `GroupCommit`'s."""
+    """Return what runs entries of the handler's queue, as its settings say; the last three are `GroupCommit`'s."""
     queue = handler.queue
     field = RecordField(queue.field)
     record = partial(_logged, field) if log_records else field.record
@@ -45,7 +46,7 @@ def group_commit(
         commit_interval_seconds=queue.commit_interval.total_seconds(),
         stop=stop,
         watch=watch,
-        ledger=ledger_of(queue),
+        ledger=ledger,
         ours=ours,
         overlap=overlap,
     )

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamfea.database.fencing import session_name
-from streamfea.database.ledger import ledger_of
+from streamfea.database.ledger import Ledger, ledger_of
 from streamfea.database.session import open_sessions
 from streamfea.handlers import load_handler
 from streamfea.settings import Queue, Settings
@@ -53,6 +53,7 @@ def run_worker(
     end_if_child()
     _collect_garbage_less_often()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    ledger = ledger_of(queue)
     with open_servers(settings, queue, session_name(queue, consumer)) as (engine, client):
         event.listen(engine, "connect", lambda connection, _: keep_from_children(connection))
         group = Group(client, queue, consumer)
@@ -62,8 +63,9 @@ def run_worker(
             Reader(client, group),
             open_sessions(engine, bulk=queue.bulk),
             stop,
-            Janitor(client, queue, consumer, prune_ledger=_pruning(engine, queue)),
+            Janitor(client, queue, consumer, prune_ledger=_pruning(engine, ledger)),
             Presence(client, queue, consumer, holder),
+            ledger=ledger,
             until_empty=until_empty,
             predecessors=predecessors,
             watch=watch,
@@ -71,9 +73,8 @@ def run_worker(
         ).run()
 
 
-def _pruning(engine: Engine, queue: Queue) -> Callable[[str], bool] | None:
+def _pruning(engine: Engine, ledger: Ledger | None) -> Callable[[str], bool] | None:
     """Return what removes rows of the ledger that are of no more use, if the queue has one."""
-    ledger = ledger_of(queue)
     if ledger is None:
         return None
 

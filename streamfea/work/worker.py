@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import sessionmaker
 
 from streamfea.database.fencing import end_transactions
-from streamfea.database.ledger import ledger_of
+from streamfea.database.ledger import Ledger
 from streamfea.database.session import DbSession
 from streamfea.entry import Entry
 from streamfea.handlers import Handler
@@ -25,6 +25,7 @@ from streamfea.work.commits import group_commit
 from streamfea.work.fields import RecordField
 from streamfea.work.guard import take_back_signals
 from streamfea.work.janitor import Janitor
+from streamfea.work.joining import joining
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
 from streamfea.work.patience import Interrupted, Patience
@@ -70,6 +71,7 @@ class Worker:
         janitor: Janitor,
         presence: Presence,
         *,
+        ledger: Ledger | None = None,
         until_empty: bool = False,
         predecessors: Sequence[Predecessor] = (),
         watch: Watch | None = None,
@@ -90,7 +92,8 @@ class Worker:
         self._settlement = Settlement(group, reader.acknowledge)
         self._presence = presence
         self._lease = Lease(group, presence, watch or Watch(), lambda: reader.catch_up(self._hold))
-        self._ledger = ledger_of(queue)
+        self._ledger = ledger
+        self._join = joining(group, ledger, sessions, self._redis, self._postgresql)
         self._holding: dict[str, Claimed | Entry] = {}
         self._pace = Pace(queue.commit_interval, queue.batch_size, queue.batch_bytes)
         self._look_for_due_at = 0.0
@@ -103,6 +106,7 @@ class Worker:
             stop,
             watch=watch,
             log_records=log_records,
+            ledger=ledger,
             ours=self._ours_after_outage,
             overlap=True,
         )
@@ -111,7 +115,7 @@ class Worker:
         """Work until told to stop, then give back what was not started and leave the group."""
         started = time.monotonic()
         try:
-            self._redis.call(self._group.create)
+            self._join()
             self._take_name()
             self._lease.start()
             log.info("consuming", queue=self._queue.name, stream=self._queue.stream, consumer=self._group.consumer)
@@ -119,6 +123,8 @@ class Worker:
                 self._succeed(dead)
             while not self._stop.is_set():
                 take_back_signals()
+                if self._group.must_join and not self._reader.is_ahead:
+                    self._join_again()
                 worked = self._work_on_what_is_due() | self._work_on_what_is_new()
                 self._redis.call(self._janitor.tidy)
                 if self._until_empty and not worked and self._redis.call(self._group.is_drained):
@@ -140,6 +146,14 @@ class Worker:
             committed=self._done,
             seconds=round(time.monotonic() - started, 1),
         )
+
+    def _join_again(self) -> None:
+        """Finish what was read from a stream, or a group, that is gone, and go on in the one that took its place."""
+        self._finish()
+        self._reader.forget()
+        self._release(list(self._holding))
+        self._join()
+        self._give_back_unseen()  # what was read without knowing whose it was
 
     def _take_name(self) -> None:
         """Wait until no other process consumes under this consumer's name."""

@@ -2,13 +2,15 @@
 --
 -- KEYS  stream
 -- ARGV  age (ms) that entries must have to be removed, length that the stream keeps, number to remove at most,
---       number to look at at most when less than one of the stream's inner nodes can go, group that must exist, or ''
+--       number to look at at most when less than one of the stream's inner nodes can go, group that must exist, or '',
+--       what the names of groups begin with that are marks and nobody's
 -- Reply how many were removed; 0 when there is no more to remove here, or no group
 --
 -- Atomic, because a group that is created, or set back, after the groups were looked at would lose entries.
 redis.replicate_commands() -- 6.2 refuses to write after XINFO or TIME otherwise; later versions always do this
 local stream = KEYS[1]
-local age, keep, limit, page, needed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local age, keep, limit, page = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local needed, marks = ARGV[5], ARGV[6]
 
 -- Both halves of an id have 64 bits, more than Lua's numbers: compare and count them as text.
 local function smaller(a, b)
@@ -46,11 +48,13 @@ for _, reply in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     for i = 1, #reply, 2 do
         group[reply[i]] = reply[i + 1]
     end
-    found = found or group['name'] == needed
-    lower(after(group['last-delivered-id']))
-    local oldest = redis.call('XPENDING', stream, group['name'], '-', '+', 1)[1]
-    if oldest then
-        lower(oldest[1])
+    if group['name']:sub(1, #marks) ~= marks then
+        found = found or group['name'] == needed
+        lower(after(group['last-delivered-id']))
+        local oldest = redis.call('XPENDING', stream, group['name'], '-', '+', 1)[1]
+        if oldest then
+            lower(oldest[1])
+        end
     end
 end
 if not bound or not found then

@@ -2,14 +2,15 @@
 --
 -- KEYS  stream
 -- ARGV  where to begin, in XRANGE's notation, age (ms) that entries must have, length that the stream keeps, number
---       to look at at most, 1 to remove and 0 to count, group that must exist, or ''
+--       to look at at most, 1 to remove and 0 to count, group that must exist, or '', what the names of groups begin
+--       with that are marks and nobody's
 -- Reply {how many were removed or counted, where to go on: '' at the end}
 --
 -- Atomic, because a group that is created, or set back, after the groups were looked at would lose entries.
 redis.replicate_commands() -- 6.2 refuses to write after XINFO or TIME otherwise; later versions always do this
 local stream = KEYS[1]
 local start, age, keep, page = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local remove, found = ARGV[5] == '1', ARGV[6] == ''
+local remove, found, marks = ARGV[5] == '1', ARGV[6] == '', ARGV[7]
 
 -- Both halves of an id have 64 bits, more than Lua's numbers: compare them as text.
 local function smaller(a, b)
@@ -30,10 +31,12 @@ for _, reply in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     for i = 1, #reply, 2 do
         group[reply[i]] = reply[i + 1]
     end
-    groups[#groups + 1] = group['name']
-    found = found or group['name'] == ARGV[6]
-    if not last or before(group['last-delivered-id'], last) then
-        last = group['last-delivered-id']
+    if group['name']:sub(1, #marks) ~= marks then
+        groups[#groups + 1] = group['name']
+        found = found or group['name'] == ARGV[6]
+        if not last or before(group['last-delivered-id'], last) then
+            last = group['last-delivered-id']
+        end
     end
 end
 if not last or not found then
