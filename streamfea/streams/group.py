@@ -21,9 +21,10 @@ __all__ = ["Claimed", "Group", "fields_of"]
 
 log = structlog.get_logger(__name__)
 
-_START = "-"
-# Entries that one claim looks at, for each that it may take: XAUTOCLAIM's measure.
-_LOOK_AT = 10
+# Where XAUTOCLAIM begins, and what it tells at the end.
+_START = "0-0"
+# Entries that one claim puts back because they are not due yet: some milliseconds.
+_PUT_BACK_AT_MOST = 500
 # Redis' Lua passes some 8,000 arguments to a command at most (LUAI_MAXCSTACK).
 _MOST_FIELDS_OF_A_SCRIPT = 3_500
 
@@ -108,9 +109,9 @@ class Group:
 
         Goes on where the last call stopped, so that a long list of entries that are not due is walked through once.
         """
-        arguments = [self.queue.group, self.consumer, self._claim_idle_ms, self._cursor, count, _LOOK_AT * count]
+        arguments = [self.queue.group, self.consumer, self._claim_idle_ms, self._cursor, count, _PUT_BACK_AT_MOST]
         try:
-            cursor, claimed = self._scripts.run("claim", [self._stream, self._errors], arguments)
+            cursor, claimed = self.scripts.run("claim", [self._stream, self._errors], arguments)
         except ResponseError as error:
             if not group_is_gone(error):
                 raise

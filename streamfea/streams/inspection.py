@@ -161,6 +161,7 @@ def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
     yield ["XREADGROUP"], ["GROUP", nowhere, "nobody", "STREAMS", stream, ">"]
     yield ["XACK", stream], [nowhere, "0-0"]
     yield ["XCLAIM", stream], [nowhere, "nobody", 0, "0-0"]
+    yield ["XAUTOCLAIM", stream], [nowhere, "nobody", 0, "0-0"]
     yield ["XPENDING", stream], [nowhere]
     yield ["XRANGE", stream], ["0-0", "0-0"]
     yield ["XLEN", dead], []
