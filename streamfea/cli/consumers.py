@@ -1,5 +1,6 @@
 """`streamfea consumers`: the members of the groups."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -23,9 +24,12 @@ from streamfea.cli.rendering import plain
 from streamfea.durations import to_ms
 from streamfea.printable import printable
 from streamfea.settings import Queue
-from streamfea.streams.consumers import Member, forget_if_idle, members
+from streamfea.streams.consumers import Member, forget_all_idle, members
 
 _ALIVE_STYLES = {"yes": "green", "no": "bold red", "unknown": "yellow"}
+# Consumers that are forgotten in one step, so that thousands take seconds.
+_AT_ONCE = 200
+_BACK = "it has come back to life meanwhile"
 
 
 def register(app: typer.Typer) -> None:
@@ -85,26 +89,40 @@ def prune(
     removed = kept = 0
     with open_client(settings) as client:
         for one in settings.select([queue] if queue else []):
-            for member in members(client, one):
-                why = _why_kept(client, one, member, at_least)
+            for name, why in _prune(client, one, at_least):
                 removed, kept = (removed, kept + 1) if why else (removed + 1, kept)
-                name = printable(member.name, one_line=True)
-                told = f"kept     {name}: {why}" if why else f"removed  {name}"
+                shown = printable(name, one_line=True)
+                told = f"kept     {shown}: {why}" if why else f"removed  {shown}"
                 console().print(told, markup=False, soft_wrap=True)
     console().print(f"{removed:,} removed, {kept:,} kept.")
 
 
-def _why_kept(client: Redis, queue: Queue, member: Member, at_least: timedelta) -> str | None:
-    """Forget a member, unless there is a reason not to: return that."""
+def _prune(client: Redis, queue: Queue, at_least: timedelta) -> Iterator[tuple[str, str | None]]:
+    """Forget members, unless there is a reason not to; yield each name with that."""
+    found = members(client, queue)
+    for start in range(0, len(found), _AT_ONCE):
+        some = found[start : start + _AT_ONCE]
+        kept = {member.name: _why_kept(member, at_least) for member in some}
+        for alive in ("no", "unknown"):
+            names = [member.name for member in some if member.alive == alive and kept[member.name] is None]
+            gone = forget_all_idle(client, queue, names, _wanted_idle(alive, at_least))
+            kept.update((name, None if one else _BACK) for name, one in zip(names, gone, strict=True))
+        yield from kept.items()
+
+
+def _why_kept(member: Member, at_least: timedelta) -> str | None:
     if member.pending:
         entries = "1 entry" if member.pending == 1 else f"{member.pending:,} entries"
         return f"{entries} pending; others take them over after claim_idle"
     if member.alive == "yes":
         return "it is alive"
-    wanted = timedelta(0) if member.alive == "no" else at_least
-    if member.idle_ms < to_ms(wanted):
+    if member.idle_ms < to_ms(_wanted_idle(member.alive, at_least)):
         return f"seen {human_ms(member.idle_ms)} ago; --idle says how long it must be"
-    return None if forget_if_idle(client, queue, member.name, wanted) else "it has come back to life meanwhile"
+    return None
+
+
+def _wanted_idle(alive: str, at_least: timedelta) -> timedelta:
+    return timedelta(0) if alive == "no" else at_least
 
 
 def _print(found: list[Member], *, several: bool) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from streamfea.streams.presence import Holder
 from streamfea.streams.scripts import Scripts
 from streamfea.streams.status import server_now_ms
 
-__all__ = ["Alive", "Member", "forget_if_idle", "members"]
+__all__ = ["Alive", "Member", "forget_all_idle", "forget_if_idle", "members"]
 
 Alive = Literal["yes", "no", "unknown"]
 
@@ -65,16 +66,24 @@ def members(client: Redis, queue: Queue) -> list[Member]:
 
 
 def forget_if_idle(client: Redis, queue: Queue, consumer: str, idle: timedelta) -> bool:
-    """Remove a consumer for which nothing is pending and which the server has not heard of for `idle`, in one step.
+    """Remove one consumer as `forget_all_idle` does; return whether it is gone."""
+    return forget_all_idle(client, queue, [consumer], idle) == [True]
 
-    Returns whether it is gone. Should it live after all, its next read makes it a member again.
+
+def forget_all_idle(client: Redis, queue: Queue, consumers: Sequence[str], idle: timedelta) -> list[bool]:
+    """Remove consumers for which nothing is pending and which the server has not heard of for `idle`, in one step.
+
+    Returns which are gone. Should one live after all, its next read makes it a member again. The server looks at all
+    members each time: some hundred at once hold it up no longer than one.
     """
-    arguments = [queue.group, consumer, to_ms(idle)]
+    if not consumers:
+        return []
+    arguments = [queue.group, to_ms(idle), *consumers]
     try:
-        return bool(Scripts(client).run("forget_consumer", [queue.stream], arguments))
+        return [bool(gone) for gone in Scripts(client).run("forget_consumer", [queue.stream], arguments)]
     except ResponseError as error:
         if group_is_gone(error):
-            return True
+            return [True] * len(consumers)
         raise
 
 

@@ -250,7 +250,8 @@ class Group:
 
     def forget(self, consumer: str) -> bool:
         """Remove `consumer` from the group unless something is pending for it; return whether it is gone."""
-        return bool(self._run_unless_gone("forget_consumer", [self._stream], [self.queue.group, consumer, 0]))
+        gone = self._run_unless_gone("forget_consumer", [self._stream], [self.queue.group, 0, consumer])
+        return bool(gone == [1])
 
     def now_ms(self) -> int:
         """Return milliseconds since the epoch on the server's clock, the one that all consumers share."""

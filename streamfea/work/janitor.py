@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from streamfea.durations import to_ms
 from streamfea.settings import Queue
-from streamfea.streams.consumers import forget_if_idle, members
+from streamfea.streams.consumers import forget_all_idle, members
 from streamfea.streams.faults import is_full
 from streamfea.streams.keys import janitor_key
 from streamfea.streams.trim import Trimmer, first_id
@@ -29,6 +29,8 @@ _FORGET_EVERY_SECONDS = 60.0
 _PRUNE_EVERY_SECONDS = 30.0
 # How long a turn may keep the worker from its next batch; what is left is the next turn's.
 _TURN_SECONDS = 0.03
+# As many as a turn may take, with thousands of others in the group.
+_FORGET_AT_ONCE = 200
 # A live worker is heard of every second or holds something; should it be forgotten, its next read brings it back.
 _FORGET_AFTER = timedelta(hours=1)
 
@@ -61,6 +63,7 @@ class Janitor:
         self._turn_at = 0.0
         self._between_at = 0.0
         self._forget_at = 0.0
+        self._dead: list[str] = []
         self._prune_at = 0.0
 
     def tidy(self) -> None:
@@ -75,7 +78,8 @@ class Janitor:
             self._trim_until(now + _TURN_SECONDS)
         if now >= self._forget_at:
             self._forget_at = now + _FORGET_EVERY_SECONDS
-            self._forget_dead()
+            self._look_for_dead()
+        self._forget_some()
         if now >= self._prune_at and self._prune_ledger is not None:
             first = first_id(self._client, self._queue.stream)
             more = first is not None and self._prune_ledger(first)
@@ -114,9 +118,16 @@ class Janitor:
         if self._trimmer.between_finished:
             self._between_at = time.monotonic() + _LOOK_BETWEEN_EVERY_SECONDS
 
-    def _forget_dead(self) -> None:
-        for member in members(self._client, self._queue):
-            if member.pending or member.idle_ms < to_ms(self._forget_after) or member.name == self._consumer:
-                continue
-            if forget_if_idle(self._client, self._queue, member.name, self._forget_after):
-                log.info("forgot a consumer that is gone", consumer=member.name, idle_ms=member.idle_ms)
+    def _look_for_dead(self) -> None:
+        self._dead = [
+            member.name
+            for member in members(self._client, self._queue)
+            if not member.pending and member.idle_ms >= to_ms(self._forget_after) and member.name != self._consumer
+        ]
+
+    def _forget_some(self) -> None:
+        """Forget a few of the consumers that were found dead: thousands at once would hold up the worker."""
+        some, self._dead = self._dead[:_FORGET_AT_ONCE], self._dead[_FORGET_AT_ONCE:]
+        for name, gone in zip(some, forget_all_idle(self._client, self._queue, some, self._forget_after), strict=True):
+            if gone:
+                log.info("forgot a consumer that is gone", consumer=name)

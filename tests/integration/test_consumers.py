@@ -138,3 +138,33 @@ def test_one_janitor_at_a_time_has_a_turn_that_ends_by_itself(client: Redis, nam
     wait_until(lambda: not client.exists(key), "the turn is over")
     third.tidy()
     assert client.xlen(name) == 0
+
+
+def test_thousands_of_dead_names_delay_no_record(
+    project: Project, client: Redis, rows: Callable[[], list[int]]
+) -> None:
+    client.xgroup_create(project.stream, "streamfea", id="0", mkstream=True)
+    create_consumers(client, project.stream, 12_000)
+    client.xadd(project.stream, {"record": '{"n": 1}'})
+    long_ago = "import streamfea.work.janitor as janitor; from datetime import timedelta; "
+    long_ago += "janitor.Janitor.__init__.__kwdefaults__['forget_after'] = timedelta(0)"
+    with project.consuming("--workers", "1", prelude=long_ago) as consumer:
+        wait_until(lambda: rows() == [1], "the first record is done")
+        wait_until(lambda: "forgot a consumer" in consumer.log(), "it tidies up, a few at a time")
+        client.xadd(project.stream, {"record": '{"n": 2}'})
+        wait_until(lambda: rows() == [1, 2], "and goes on meanwhile", seconds=5)
+        assert consumer.terminate() == 0
+    assert len(members(client, queue_of(project.stream))) > 1_000
+    assert " removed, " in project.run("consumers", "prune", "--idle", "1ms")
+    assert members(client, queue_of(project.stream)) == []
+
+
+def create_consumers(client: Redis, stream: str, number: int) -> None:
+    """Make consumers that have read something once, as all versions list them, and hold nothing."""
+    last = client.xadd(stream, {"record": "{}"})
+    with client.pipeline(transaction=False) as at_once:
+        for one in range(number):
+            at_once.xclaim(stream, "streamfea", f"gone-{one}", 0, [last], force=True)
+        at_once.xack(stream, "streamfea", last)
+        at_once.xdel(stream, last)
+        at_once.execute()

@@ -1,26 +1,31 @@
--- Remove a consumer from its group if nothing is pending for it and it has not been seen for a while.
+-- Remove consumers from their group for which nothing is pending and which have not been seen for a while.
 --
 -- KEYS  stream
--- ARGV  group, consumer, time since it was last seen (ms) at least
--- Reply 1, also when there is no such consumer; 0 when something is pending for it or it was seen, and then nothing
---       is changed
+-- ARGV  group, time since they were last seen (ms) at least, consumers
+-- Reply 1 for each in order, also when there is no such consumer; 0 when something is pending for it or it was seen, and
+--       then it stays
 --
--- Atomic, because XGROUP DELCONSUMER drops what is pending, and that would be lost.
+-- Atomic, because XGROUP DELCONSUMER drops what is pending, and that would be lost. Several at once, because asking
+-- who was seen when is answered for all consumers of the group, of which there may be thousands.
 redis.replicate_commands() -- 6.2 refuses to write after XPENDING or TIME otherwise; later versions always do this
 local stream = KEYS[1]
-local group, consumer, idle = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local group, idle = ARGV[1], tonumber(ARGV[2])
 
-if #redis.call('XPENDING', stream, group, '-', '+', 1, consumer) > 0 then
-    return 0
-end
+local seen = {}
 for _, reply in ipairs(idle > 0 and redis.call('XINFO', 'CONSUMERS', stream, group) or {}) do
     local member = {}
     for i = 1, #reply, 2 do
         member[reply[i]] = reply[i + 1]
     end
-    if member['name'] == consumer and member['idle'] < idle then
-        return 0
+    seen[member['name']] = member['idle'] < idle
+end
+local gone = {}
+for i = 3, #ARGV do
+    if seen[ARGV[i]] or #redis.call('XPENDING', stream, group, '-', '+', 1, ARGV[i]) > 0 then
+        gone[#gone + 1] = 0
+    else
+        redis.call('XGROUP', 'DELCONSUMER', stream, group, ARGV[i])
+        gone[#gone + 1] = 1
     end
 end
-redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
-return 1
+return gone
