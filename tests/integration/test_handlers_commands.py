@@ -169,6 +169,12 @@ def test_help_is_there_on_each_level(invoke: Invoke) -> None:
     assert "Only newer ones." in invoke(_COMMANDS, "q", "count", "--help")
 
 
+def test_commands_that_fail_are_told_under_the_list(invoke: Invoke) -> None:
+    listed = invoke("def register_commands(app): 1 / 0")
+    assert "process: bytes" in listed
+    assert "\n\nqueues.q.handler: register_commands() of MODULE failed with ZeroDivisionError" in listed
+
+
 @pytest.mark.parametrize(
     ("source", "arguments", "told"),
     [
@@ -178,7 +184,6 @@ def test_help_is_there_on_each_level(invoke: Invoke) -> None:
             ["q"],
             "queues.q.handler: register_commands() of MODULE failed with Zero",
         ),
-        ("def register_commands(app): 1 / 0", [], "queues.q.handler: register_commands() of MODULE failed with Zero"),
         ("1 / 0", ["q"], "queues.q.handler: importing MODULE failed with ZeroDivisionError: division by zero ("),
         ("", ["qq"], "there is no queue 'qq' (did you mean q?)"),
     ],
