@@ -92,7 +92,7 @@ class Proxy:
             await asyncio.gather(
                 self._pump(link, "request", reader, server_writer), self._pump(link, "reply", server_reader, writer)
             )
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the latter at the end of it all, or asyncio prints a traceback
             pass
         finally:
             link.abort()
