@@ -9,9 +9,12 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["MASK", "check_database_url", "check_redis_url", "masked", "mistakes_in", "suggestion"]
+__all__ = ["MASK", "check_database_url", "check_redis_url", "is_secret", "masked", "mistakes_in", "suggestion"]
 
 MASK = "**********"  # as pydantic masks its secrets
+_SECRET = re.compile(
+    r"pass(word|wd|phrase)?$|pwd|secret|token|credential|(client|server)_key$|conninfo|dsn", re.IGNORECASE
+)
 _LATER_KEYS = {"shards"}
 _LATER_SECTIONS = {"metrics", "dashboard"}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "embedded:")
@@ -51,7 +54,19 @@ def check_database_url(url: Any) -> Any:
 def masked(url: str) -> str:
     """Return `url` with the passwords in it masked: rather more than that, if it has an `@` too many."""
     without = re.sub(r"(://[^/?#:@]*:)(?s:.*)(?=@)", rf"\1{MASK}", url)
-    return re.sub(r"([?&](?:ssl)?password=)[^&]*", rf"\1{MASK}", without)
+    return re.sub(r"([?&])([^=&]*)=[^&]*", _masked_parameter, without)
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a parameter of this name, as it is written in a URL or elsewhere, holds a secret.
+
+    `conninfo` holds whatever libpq takes, passwords among it.
+    """
+    return _SECRET.search(unquote(name)) is not None
+
+
+def _masked_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}={MASK}" if is_secret(match[2]) else match[0]
 
 
 def mistakes_in(error: ValidationError | None, source: str, variables: Sequence[str], root: type[BaseModel]) -> str:

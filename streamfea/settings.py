@@ -35,7 +35,7 @@ from streamfea.azafea import is_of_azafea
 from streamfea.durations import format_duration, parse_duration
 from streamfea.errors import ConfigurationError
 from streamfea.hashtag import in_slot_of
-from streamfea.mistakes import MASK, check_database_url, check_redis_url, masked, mistakes_in, suggestion
+from streamfea.mistakes import MASK, check_database_url, check_redis_url, is_secret, masked, mistakes_in, suggestion
 from streamfea.retention import ACKED, Retention, parse_retention
 
 __all__ = [
@@ -370,7 +370,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     for section in ("redis", "database"):
         dumped[section]["url"] = masked(dumped[section]["url"])
     arguments = dumped["database"]["connect_args"]
-    arguments.update({name: MASK for name in arguments if name.endswith("password")})
+    arguments.update({name: MASK for name in arguments if is_secret(name)})
     for queue in dumped["queues"].values():
         del queue["name"]
     return dumped

@@ -12,7 +12,6 @@ from streamfea.printable import printable
 
 __all__ = ["app", "main"]
 
-_UNDEFINED_TABLE = "42P01"  # PostgreSQL manual, "PostgreSQL Error Codes"
 _FAILED, _CANNOT_WORK, _INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
@@ -40,24 +39,10 @@ def main() -> None:
         sys.exit(_report(str(error), _FAILED, debug=debug))
     except Exception as error:
         # A handler's own command may raise anything.
-        message = _of_a_server(error) or f"{failure(error)}; --debug shows the traceback"
+        from streamfea.work.complaints import complaint_of_server  # noqa: PLC0415 - most commands end well
+
+        message = complaint_of_server(error) or f"{failure(error)}; --debug shows the traceback"
         sys.exit(_report(message, _FAILED, debug=debug))
-
-
-def _of_a_server(error: Exception) -> str | None:
-    """Return in a line what one of the servers, or the way there, had to complain about."""
-    from redis.exceptions import RedisError  # noqa: PLC0415 - loaded already if it is one of its own
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-
-    if isinstance(error, RedisError):
-        from streamfea.streams.faults import told  # noqa: PLC0415
-
-        return f"Redis: {told(error)}"
-    if isinstance(error, SQLAlchemyError):
-        cause = getattr(error, "orig", None) or error
-        remedy = ": run `streamfea initdb`" if getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE else ""
-        return f"PostgreSQL: {str(cause).strip().splitlines()[0]}{remedy}"
-    return None
 
 
 def _report(message: str, code: int, *, debug: bool) -> int:

@@ -1,11 +1,11 @@
 """Which dead letters a command means: its ids and filters, and what they find."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated
 
+import regex
 import typer
 from redis import Redis
 
@@ -71,8 +71,8 @@ class Wanted:
     ) -> "Wanted":
         """Return what options mean; a usage error when one means nothing."""
         try:
-            pattern = None if match is None else re.compile(match)
-        except re.error as error:
+            pattern = None if match is None else regex.compile(match)
+        except regex.error as error:
             raise UsageError(f"{printable(match or '')!r} is not a regular expression: {error}") from error
         within = None if since is None else duration_option(since)
         return cls(entry_ids(ids or []), DeadLetterFilter(reason, error_type, pattern), within)

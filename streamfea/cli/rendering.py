@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from streamfea.cli.common import console, new_table
+from streamfea.cli.common import console, counted, new_table
 from streamfea.printable import printable
 
 __all__ = ["fields_as_json", "is_safe", "plain", "print_errors", "rendered_fields", "text_of"]
@@ -22,6 +22,9 @@ _HIGHLIGHTED_AT_MOST = 200_000
 _SHARE_OF_BINARY = 0.3
 _SHORT = 60
 _BEYOND_ASCII = 0x80
+_BAD_BYTE = re.compile("[\udc80-\udcff]")  # as `surrogateescape` makes them
+# Characters that mean nothing: one block of them stands for bad bytes while JSON is indented.
+_PRIVATE_USE = [f"{block:x}" for block in range(0xE0, 0xF9)]
 _ESCAPE_IN_JSON = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.")
 
 
@@ -83,22 +86,40 @@ def _value(value: bytes) -> tuple[str, Text]:
     text = _as_text(value)
     if text is None:
         return "binary", Text(_hex_dump(value))
+    bad = len(_BAD_BYTE.findall(text))
+    but = f", {counted(bad, 'byte is', 'bytes are')} not UTF-8" if bad else ""
     if text.lstrip()[:1] in {"{", "["}:
-        indented = _indented(text)
-        if indented is not None:
-            shown = Text(indented)
-            if len(indented) <= _HIGHLIGHTED_AT_MOST:
-                JSONHighlighter().highlight(shown)
-            return "JSON", shown
-    return "text", Text(printable(text))
+        shown = _json(text)
+        if shown is not None:
+            return f"JSON{but}", shown
+    return f"text{but}", _marked(text, _BAD_BYTE, printable)
+
+
+def _json(text: str) -> Text | None:
+    """Return JSON indented and coloured, with its bad bytes marked; None when it is no JSON."""
+    block = next((one for one in _PRIVATE_USE if f"\\u{one}" not in text.lower()), None)
+    indented = block and _indented(_BAD_BYTE.sub(lambda match: f"\\u{block}{ord(match[0]) & 0xFF:02x}", text))
+    if indented is None:
+        return None
+    shown = _marked(indented, re.compile(rf"\\u{block}(..)"), str)
+    if len(indented) <= _HIGHLIGHTED_AT_MOST:
+        JSONHighlighter().highlight(shown)
+    return shown
+
+
+def _marked(text: str, bad: re.Pattern[str], show: Callable[[str], str]) -> Text:
+    r"""Return `text` as `show` shows it, with its bad bytes written as in `\xff`, and marked."""
+    shown, end = Text(), 0
+    for match in bad.finditer(text):
+        code = f"{ord(match[0]) & 0xFF:02x}" if match.lastindex is None else match[1]
+        shown.append(show(text[end : match.start()])).append(f"\\x{code}", style="reverse red")
+        end = match.end()
+    return shown.append(show(text[end:]))
 
 
 def _as_text(value: bytes) -> str | None:
-    """Return bytes as text; None when they are none, or hardly."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return None
+    """Return bytes as text, bad ones as lone surrogates; None when they are no text, or hardly."""
+    text = value.decode("utf-8", "surrogateescape")
     hidden = sum(not one.isprintable() and not one.isspace() for one in text)
     return None if "\0" in text or hidden > _SHARE_OF_BINARY * len(text) else text
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -41,6 +43,7 @@ def open_database(settings: DatabaseSettings, name: str = NAME_OF_ALL) -> Engine
         url = make_url(address)
     except (ArgumentError, ValueError):  # whose text may show a password
         raise ConfigurationError("database.url cannot be read: check its host and port") from None
+    _check_conninfo(settings.connect_args.get("conninfo"))
     if settings.password is not None:
         url = url.set(password=settings.password.get_secret_value())
     is_known = settings.pooler in ("none", "session")
@@ -54,3 +57,13 @@ def open_database(settings: DatabaseSettings, name: str = NAME_OF_ALL) -> Engine
     if not is_known:
         heed_pooler(engine, name, settings.pooler)
     return engine
+
+
+def _check_conninfo(conninfo: str | int | None) -> None:
+    """Raise `ConfigurationError` for a connection string that libpq cannot read, and would quote passwords of."""
+    try:
+        conninfo_to_dict(str(conninfo or ""))
+    except psycopg.Error:
+        raise ConfigurationError(
+            "database.connect_args.conninfo cannot be read: write each of its parameters as a key of connect_args"
+        ) from None

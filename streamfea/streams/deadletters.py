@@ -1,13 +1,14 @@
 """Dead letters: looked at, put back on the stream, thrown away."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import regex
 from redis import Redis
 
+from streamfea.errors import StreamfeaError
 from streamfea.settings import Queue
 from streamfea.streams.keys import dead_letters_key
 from streamfea.streams.lasterror import LastError
@@ -42,6 +43,8 @@ _PROVENANCE = "streamfea-"
 _PAGE = 1000
 _PAGE_BYTES = 1 << 20
 _REPLAY_BYTES = 1 << 20
+# An expression may take for ever on some texts.
+_MATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class DeadLetterFilter:
 
     reason: Reason | None = None
     error_type: str | None = None
-    match: re.Pattern[str] | None = None
+    match: "regex.Pattern[str] | None" = None
     since_ms: int | None = None
 
     def takes(self, letter: DeadLetter) -> bool:
@@ -97,7 +100,7 @@ class DeadLetterFilter:
             return False
         if self.since_ms is not None and letter.failed_at_ms < self.since_ms:
             return False
-        return self.match is None or any(map(self.match.search, _texts(letter)))
+        return self.match is None or any(_finds(self.match, text, letter) for text in _texts(letter))
 
 
 def count_dead_letters(client: Redis, queue: Queue) -> int:
@@ -219,6 +222,17 @@ def _newest(client: Redis, key: str) -> str | None:
     replies: Any = client  # as above
     newest = replies.xrevrange(key, count=1)
     return newest[0][0].decode() if newest else None
+
+
+def _finds(match: "regex.Pattern[str]", text: str, letter: DeadLetter) -> bool:
+    """Tell whether an expression is found in a text; raise `StreamfeaError` when that takes too long."""
+    try:
+        return match.search(text, timeout=_MATCH_SECONDS) is not None
+    except TimeoutError:
+        raise StreamfeaError(
+            f"--match takes too long on dead letter {letter.id}: write it without repetitions of repetitions, "
+            "as in (a+)+"
+        ) from None
 
 
 def _texts(letter: DeadLetter) -> Iterator[str]:

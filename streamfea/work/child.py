@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -109,7 +108,9 @@ def run_in_child(
         sys.exit(2)
     except Exception as error:
         log.debug("crashed", exc_info=True)
-        words.send("".join(traceback.format_exception_only(error)).strip())
+        from streamfea.work.complaints import complaint  # noqa: PLC0415 - its libraries are here when they raised
+
+        words.send(complaint(error))
         sys.exit(1)
 
 

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-_FIRST = 10
 _WEIGHT = 0.3
 
 
@@ -25,7 +24,7 @@ class Pace:
     def count(self) -> int:
         """How many entries to ask for next."""
         if self._seconds_per_record is None:
-            return min(_FIRST, self._most)
+            return 1  # which may be as long as a record can be
         in_time = int(self._commit_interval / max(self._seconds_per_record, 1e-9))
         in_memory = int(self._batch_bytes / max(self._bytes_per_record, 1))
         return max(1, min(in_time, in_memory, self._most))

@@ -4,13 +4,15 @@ import json
 import re
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
 
 from streamfea.streams.keys import dead_letters_key, errors_key
-from tests.commands import Project
+from tests.commands import Consumer, Project
 from tests.waiting import wait_until
 
 Rows = Callable[[], list[int]]
@@ -246,3 +248,24 @@ def test_a_batch_of_long_records_is_small(project: Project, client: Redis, datab
         sizes = list(connection.scalars(text("SELECT count(*) FROM seen GROUP BY xmin")))
     assert sum(sizes) == 50
     assert max(sizes) <= 10
+
+
+def test_records_as_long_as_can_be_are_in_memory_one_at_a_time(project: Project, client: Redis, rows: Rows) -> None:
+    """Ten of them at once would take ten times their length, and twice that while they are parsed."""
+    for number in range(30):
+        client.xadd(project.stream, {"record": json.dumps({"n": number, "text": "x" * 20 * 2**20})})
+    peaks: dict[int, int] = {}
+    with project.consuming("--until-empty") as consumer:
+        wait_until(lambda: has_ended(consumer, peaks), "all is done", 90)
+    assert rows() == list(range(30))
+    assert max(peaks.values()) < 250 * 2**20
+
+
+def has_ended(consumer: Consumer, peaks: dict[int, int]) -> bool:
+    """Note how much memory each worker has had at most; tell whether all of them are gone."""
+    for worker in consumer.workers():
+        with suppress(OSError):
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker.pid}/status").read_text())
+            if found is not None:
+                peaks[worker.pid] = int(found[1]) * 1024
+    return consumer.process.poll() is not None

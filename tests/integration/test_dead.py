@@ -179,6 +179,13 @@ def test_all_is_meant_only_when_it_is_said(lone: Project, client: Redis, command
     assert len(letters(client, lone.stream)) == 1
 
 
+def test_an_expression_that_would_take_for_ever_ends_with_a_sentence(lone: Project, client: Redis) -> None:
+    letter_id = bury(client, lone.stream, [b"record", b"a" * 1000 + b"xx" * 20_000 + b"b"])
+    told = run(lone, "dead", "list", "q", "--match", "(x+x+)+y", expect=1)
+    assert f"--match takes too long on dead letter {letter_id}" in told
+    assert [one["id"] for one in listed(lone, "--match", "(a+)+x")] == [letter_id]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -107,3 +107,24 @@ def _fail_and_log(password: str) -> None:
     except ZeroDivisionError:
         structlog.get_logger("streamfea.test").exception("failed")
         logging.getLogger("handler").exception("failed, too")
+
+
+_WITH_SECRETS: list[tuple[str, dict[str, object]]] = [
+    (f"?Password={_SECRET}&passwd={_SECRET}&pass%77ord={_SECRET}&sslpassword={_SECRET}", {}),
+    ("", {"conninfo": f"host=h password={_SECRET}", "passwd": _SECRET, "oauth_client_secret": _SECRET}),
+    ("", {"conninfo": f"host=h password={_SECRET} {_SECRET}"}),
+    ("", {"conninfo": f"postgresql://u:{_SECRET}%zz{_SECRET}@h/d"}),
+]
+
+
+@pytest.mark.parametrize(("query", "connect_args"), _WITH_SECRETS)
+def test_no_password_is_shown_wherever_and_however_it_is_written(
+    tmp_path: Path, query: str, connect_args: dict[str, object]
+) -> None:
+    project = Project(tmp_path / "p", f"redis://127.0.0.1:1/0?password={_SECRET}&Passwd={_SECRET}",
+                      f"postgresql+psycopg://u:{_SECRET}@127.0.0.1:1/d{query}", "s")  # fmt: skip
+    project.configure_servers(database={"connect_args": connect_args})
+    said = [everything_said(project, command) for command in ("print-config", "check", "initdb", "status", "consume")]
+    assert "**********" in said[0]
+    assert all("rror" in one or "problem" in one for one in said[1:]), said
+    assert _SECRET not in "\n".join(said)

@@ -109,3 +109,24 @@ def test_a_log_on_a_terminal_gives_no_orders_either(capsys: pytest.CaptureFixtur
     told = capsys.readouterr().err
     assert_gives_no_orders(told)
     assert told.count("x1b") == 3
+
+
+def test_one_bad_byte_makes_no_hex_dump_of_a_record() -> None:
+    shown = on_terminal(rendered_fields({b"record": b'{"name": "caf\xe9", "other": "\\ue0e9", "n": [1]}'}))
+    assert "JSON, 1 byte is not UTF-8" in shown
+    assert r'"name": "caf\xe9"' in shown
+    assert r'"other": "\ue0e9"' in shown
+    assert on_terminal(rendered_fields({b"record": b"caf\xe9 \xff " + b"x" * 60})).splitlines() == [
+        "record: 67 bytes, text, 2 bytes are not UTF-8",
+        rf"caf\xe9 \xff {'x' * 60}",
+    ]
+
+
+def test_bad_bytes_are_marked() -> None:
+    sent = io.StringIO()
+    Console(file=sent, force_terminal=True, color_system="truecolor").print(rendered_fields({b"record": b"caf\xe9"}))
+    assert re.search(r"\x1b\[[0-9;]*7[0-9;]*m\\xe9\x1b\[0m", sent.getvalue())
+
+
+def test_what_is_hardly_text_is_a_hex_dump() -> None:
+    assert "binary" in on_terminal(rendered_fields({b"record": bytes(range(0x80, 0xFF))}))
