@@ -196,6 +196,10 @@ class DbSession(NotingSession, EnclosingSession):
             super().invalidate() if self._half_ended else super().close()
         except SQLAlchemyError:  # the connection is gone, and with it whatever the session held
             super().invalidate()
+        # A session and its transactions refer to each other until the collector looks, which may be many records later.
+        self.__dict__.pop("entry", None)
+        self.entries = ()
+        self._before_first = self._shared = self._savepoint = None
 
     def begin_suspect(self, entry: Entry) -> None:
         """Start `entry`'s record behind a savepoint, with nobody else's unwritten work in the session.
