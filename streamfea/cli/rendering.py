@@ -83,15 +83,15 @@ def _field(name: bytes, value: bytes) -> list[Text]:
 
 def _value(value: bytes) -> tuple[str, Text]:
     """Return what bytes are, and how they are shown."""
-    text = _as_text(value)
-    if text is None:
-        return "binary", Text(_hex_dump(value))
+    text = value.decode("utf-8", "surrogateescape")
     bad = len(_BAD_BYTE.findall(text))
     but = f", {counted(bad, 'byte is', 'bytes are')} not UTF-8" if bad else ""
     if text.lstrip()[:1] in {"{", "["}:
         shown = _json(text)
         if shown is not None:
             return f"JSON{but}", shown
+    if _is_binary(text):
+        return "binary", Text(_hex_dump(value))
     return f"text{but}", _marked(text, _BAD_BYTE, printable)
 
 
@@ -117,11 +117,10 @@ def _marked(text: str, bad: re.Pattern[str], show: Callable[[str], str]) -> Text
     return shown.append(show(text[end:]))
 
 
-def _as_text(value: bytes) -> str | None:
-    """Return bytes as text, bad ones as lone surrogates; None when they are no text, or hardly."""
-    text = value.decode("utf-8", "surrogateescape")
+def _is_binary(text: str) -> bool:
+    """Tell whether bytes, decoded with bad ones as lone surrogates, are hardly text."""
     hidden = sum(not one.isprintable() and not one.isspace() for one in text)
-    return None if "\0" in text or hidden > _SHARE_OF_BINARY * len(text) else text
+    return "\0" in text or hidden > _SHARE_OF_BINARY * len(text)
 
 
 def _indented(text: str) -> str | None:
