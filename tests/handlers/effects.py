@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Integer, String, Table, insert, text
+from sqlalchemy import Column, ForeignKey, Integer, String, Table, event, insert, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, object_session
 
 from streamfea import Reject, Retry
 from streamfea.database.session import DbSession
@@ -27,6 +27,14 @@ class Effect(Base):
     number: Mapped[int] = mapped_column(index=True)
     do: Mapped[str]
     stream: Mapped[str]
+    entry: Mapped[str]
+
+
+class Watched(Base):
+    __tablename__ = "watched"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int]
     entry: Mapped[str]
 
 
@@ -77,6 +85,8 @@ def insert_by_core(dbsession: DbSession, table: Table, effect: Effect) -> None:
     dbsession.execute(insert(table), values)
 
 
+_held: list[Effect] = []
+
 Deed = Callable[[DbSession, Effect, dict[str, Any]], object]
 
 
@@ -100,6 +110,39 @@ def cross(dbsession: DbSession, _: Effect, wanted: dict[str, Any]) -> None:
     for name in wanted["order"]:
         dbsession.execute(text("UPDATE account SET total = total + 1 WHERE name = :name"), {"name": name})
         time.sleep(0.005)
+
+
+def use_driver(dbsession: DbSession, *_: object) -> None:
+    """Ask for psycopg's own connection, as recipes for COPY do."""
+    raw: Any = dbsession.connection().connection
+    raw.cursor().execute("SELECT 1")
+
+
+def set_tenant(dbsession: DbSession, *_: object) -> None:
+    """Set what ends with the transaction, and find nothing of another record's."""
+    left = dbsession.scalar(text("SELECT current_setting('app.tenant', true)"))
+    if left:
+        raise RuntimeError(f"the tenant of another record is still set: {left}")
+    dbsession.execute(text("SELECT set_config('app.tenant', :tenant, true)"), {"tenant": dbsession.entry.id})
+
+
+def hold(_session: DbSession, effect: Effect, _: dict[str, Any]) -> None:
+    """Keep the record's object, and spoil the one that was kept before: its row is as it was."""
+    for earlier in _held:
+        earlier.number = -1
+    _held[:] = [effect]
+
+
+def be_watched(dbsession: DbSession, effect: Effect, _: dict[str, Any]) -> None:
+    """Add an object that a listener looks at, which must find the record's own entry."""
+    dbsession.add(Watched(number=effect.number, entry=effect.entry))
+
+
+@event.listens_for(Watched, "before_insert")
+def _look(_mapper: object, _connection: object, watched: Watched) -> None:
+    session = object_session(watched)
+    if not isinstance(session, DbSession) or session.entry.id != watched.entry:
+        raise RuntimeError(f"the object of entry {watched.entry} was flushed for another")
 
 
 def fail(*_: object) -> None:
@@ -148,6 +191,10 @@ DEEDS: dict[str, Deed] = {
     "cross": cross,
     "slow": lambda *_: time.sleep(LONGER_THAN_CLAIM_IDLE_SECONDS),
     "slow-in-c": lambda *_: sleep_in_c(LONGER_THAN_CLAIM_IDLE_SECONDS),
+    "driver": use_driver,
+    "tenant": set_tenant,
+    "hold": hold,
+    "watched": be_watched,
     "fail": fail,
     "violate": violate,
     "violate-late": violate_late,

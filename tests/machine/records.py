@@ -44,6 +44,10 @@ KINDS = {
         Kind("roll-back", 200),  # so does this, after it has added something that must not be there
         Kind("flaky", 300),  # asks for another try, once
         Kind("cross", 600),  # two in opposite orders are a deadlock
+        Kind("driver", 100),  # has a transaction of its own, for the sake of the others
+        Kind("tenant", 100),  # likewise
+        Kind("hold", 200),  # spoils, later, the object of the one before it
+        Kind("watched", 200),  # a listener looks at what it adds
         Kind("slow", 15),  # sleeps longer than claim_idle
         Kind("slow-in-c", 10),  # the same with the interpreter's lock held
         _poison("fail", 500, "failed"),
