@@ -47,6 +47,9 @@ class Retry(Exception):  # noqa: N818 - as above
 
 def failure(error: BaseException) -> str:
     """Return what was raised and where, in one line: for what somebody else's code raises."""
+    if isinstance(error, SyntaxError) and error.filename:
+        line = f": {error.text.strip()}" if error.text else ""
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno}){line}"
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     text = str(error).strip()

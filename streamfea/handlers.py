@@ -121,6 +121,8 @@ def _batch_of_one(batch: ProcessBatch, decode: Decode | None) -> Process:
 
 
 def _import_problem(name: str, error: Exception) -> str:
+    if name.endswith(".py"):
+        return f"write the module's name, {name.removesuffix('.py').replace('/', '.')}, without .py"
     if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{name}.".startswith(f"{error.name}."):
         return f"there is no module {error.name!r} in {Path.cwd()} or anywhere else on sys.path"
     return f"importing {name} failed with {failure(error)}"

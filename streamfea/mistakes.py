@@ -46,9 +46,11 @@ def check_database_url(url: Any) -> Any:
     """Return `url`; raise `ValueError` when it is not one of PostgreSQL through psycopg."""
     if not isinstance(url, str) or url.startswith(("postgresql+psycopg://", "embedded:")):
         return _with_folder(url)
+    if url.startswith(("postgresql://", "postgres://")):
+        return f"postgresql+psycopg://{url.partition('://')[2]}"  # the same to everybody but SQLAlchemy
     if url.startswith(("postgresql", "postgres:")):
-        raise ValueError("write postgresql+psycopg:// before the rest, the driver that streamfea uses")
-    raise ValueError("not an address of a PostgreSQL: write postgresql+psycopg:// or embedded:DIR")
+        raise ValueError("write postgresql:// before the rest: psycopg is the one driver that streamfea uses")
+    raise ValueError("not an address of a PostgreSQL: write postgresql:// or embedded:DIR")
 
 
 def masked(url: str) -> str:

@@ -40,12 +40,14 @@ from streamfea.retention import ACKED, Retention, parse_retention
 
 __all__ = [
     "DatabaseSettings", "LogSettings", "Queue", "RedisSettings", "Settings", "describe", "environment_variable",
-    "find_config", "load_settings", "to_toml",
+    "find_config", "folder_of", "load_settings", "to_toml",
 ]  # fmt: skip
 
 _PREFIX = "STREAMFEA_"
 _CONFIG_VARIABLE = f"{_PREFIX}CONFIG"
 _NO_SETTINGS = (f"{_PREFIX}TEST_", f"{_PREFIX}EMBEDDED_")
+_NAMED_AT_MOST = 10
+_EMBEDDED = "embedded:"
 _FILES = (Path("streamfea.toml"), Path("config/streamfea.toml"))
 
 Duration = Annotated[
@@ -279,6 +281,14 @@ class Settings(BaseSettings):
         return {**data, "queues": {name: _complete(name, queue, defaults) for name, queue in queues.items()}}
 
     @model_validator(mode="after")
+    def _keep_servers_beside_the_file(self) -> Self:
+        folder = folder_of(self.source)
+        for section in (self.redis, self.database):
+            if section.url.startswith(_EMBEDDED) and folder != Path.cwd():
+                object.__setattr__(section, "url", f"{_EMBEDDED}{folder / section.url.removeprefix(_EMBEDDED)}")
+        return self
+
+    @model_validator(mode="after")
     def _no_list_feeds_two_queues(self) -> Self:
         fed: dict[str, str] = {}
         for queue in self.queues.values():
@@ -309,7 +319,7 @@ class Settings(BaseSettings):
             if name not in self.queues:
                 raise ConfigurationError(
                     f"there is no queue {name!r}{suggestion(name, self.queues)}: "
-                    f"{self.source} has {', '.join(self.queues)}"
+                    f"{self.source} has {_some_of(list(self.queues))}"
                 )
         return [self.queues[name] for name in dict.fromkeys(names or self.queues)]
 
@@ -357,6 +367,17 @@ def find_config(path: Path | None = None) -> Path | None:
     if given is not None and not given.is_file():
         raise ConfigurationError(f"there is no configuration file {given}")
     return given or next((candidate for candidate in _FILES if candidate.is_file()), None)
+
+
+def folder_of(source: str) -> Path:
+    """Return the folder that relative paths in the file `source` start from: that of the project it belongs to."""
+    folder = Path(source).absolute().parent
+    return folder.parent if folder.name == "config" else folder
+
+
+def _some_of(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def environment_variable(section: str, key: str) -> str:

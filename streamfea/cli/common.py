@@ -16,12 +16,13 @@ import typer
 from redis import Redis
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from streamfea.durations import parse_duration
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.observe.logs import configure_logging
 from streamfea.printable import printable
-from streamfea.settings import Settings, load_settings
+from streamfea.settings import Settings, folder_of, load_settings
 from streamfea.streams.connect import open_redis
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "queue_argument",
     "queue_names",
     "read_settings",
+    "report",
     "utc",
 ]  # fmt: skip
 
@@ -93,12 +95,15 @@ _LARGEST_IN_ID = 2**64 - 1
 
 
 def read_settings(config: Path | None) -> Settings:
-    """Return the settings in force, with logging set up as they say.
+    """Return the settings in force, with logging set up as they say, and handlers found beside the file, too.
 
     Raises `ConfigurationError`.
     """
     settings = load_settings(config)
     configure_logging(settings.log)
+    folder = str(folder_of(settings.source))
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     return settings
 
 
@@ -176,6 +181,13 @@ def utc(milliseconds: int) -> str:
         return f"{datetime.fromtimestamp(milliseconds / 1000, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError):
         return "at no time"
+
+
+def report(messages: Iterable[str]) -> None:
+    """Tell on stderr why a command does not end with 0."""
+    err = Console(stderr=True, soft_wrap=True, highlight=False)
+    for message in messages:
+        err.print(Text.assemble(("Error:", "bold red"), " ", printable(message)))
 
 
 def human_ms(milliseconds: int | None) -> str:

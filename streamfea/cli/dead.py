@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Annotated, Any
 
 import typer
+from redis import Redis
 
 from streamfea.cli.bulk import bulk
 from streamfea.cli.common import (
@@ -12,6 +13,7 @@ from streamfea.cli.common import (
     DebugOption,
     JsonOption,
     OneQueueArgument,
+    QueueArgument,
     console,
     human_ms,
     new_table,
@@ -32,12 +34,12 @@ from streamfea.cli.dead_choice import (
     total_of,
 )
 from streamfea.cli.dead_moves import purge_letters, replay_letters
-from streamfea.cli.rendering import plain, print_errors
+from streamfea.cli.rendering import ErrorCounts, plain
 from streamfea.cli.show import found_as_json, print_found
 from streamfea.settings import Queue
+from streamfea.streams.clock import server_now_ms
 from streamfea.streams.deadletters import DeadLetter
 from streamfea.streams.lookup import found_dead
-from streamfea.streams.status import server_now_ms
 
 __all__ = ["register"]
 
@@ -60,7 +62,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_letters(
-    queue: OneQueueArgument,
+    queue: QueueArgument = None,
     ids: IdsArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Whatever --limit says.")] = False,
     reason: ReasonOption = None,
@@ -75,27 +77,47 @@ def list_letters(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """List dead letters, oldest first: what was given up, when and why.
+    """List dead letters, oldest first: what was given up, when and why; of all queues, if none is named.
 
-    The filters combine.
+    The filters combine. The last table counts the errors of all of them, those of the same type and line together.
 
     Example: streamfea dead list events --reason failed --since 1h
     """
     wanted = Wanted.of(ids, reason, error_type, match, since)
     at_most = None if everything else limit or (None if json else _SHOWN)
     settings = read_settings(config)
-    [chosen] = settings.select([queue])
+    chosen = settings.select([queue] if queue else [])
     with open_client(settings) as client:
         if json:
-            letters, unknown = select(client, chosen, wanted)
-            print_json(_as_row(letter) for letter in islice(letters, at_most))
+            unknown = _print_json(client, chosen, wanted, at_most)
         else:
-            with bulk(total_of(client, chosen, wanted), "looking", lambda: "nothing was changed") as advance:
-                letters, unknown = select(client, chosen, wanted, advance)
-                shown = list(islice(letters, at_most))
-                total = len(shown) + sum(1 for _ in letters)
-            _print_letters(chosen, shown, total, server_now_ms(client))
-    refuse(chosen, unknown)
+            unknown = _print_table(client, chosen, wanted, at_most)
+    refuse(chosen[0], unknown)
+
+
+def _print_json(client: Redis, queues: Sequence[Queue], wanted: Wanted, at_most: int | None) -> list[str]:
+    found = [(queue, *select(client, queue, wanted)) for queue in queues]
+    rows = (_as_row(queue, letter) for queue, letters, _ in found for letter in letters)
+    print_json(islice(rows, at_most))
+    return found[0][2]
+
+
+def _print_table(client: Redis, queues: Sequence[Queue], wanted: Wanted, at_most: int | None) -> list[str]:
+    shown: list[tuple[Queue, DeadLetter]] = []
+    unknown: list[str] = []
+    errors, total = ErrorCounts(), 0
+    looked_at = sum(total_of(client, queue, wanted) for queue in queues)
+    with bulk(looked_at, "looking", lambda: "nothing was changed") as advance:
+        for queue in queues:
+            letters, unknown = select(client, queue, wanted, advance)
+            for letter in letters:
+                total += 1
+                errors.add(letter.summary, letter.where, letter.id)
+                if at_most is None or len(shown) < at_most:
+                    shown.append((queue, letter))
+    _print_letters(queues, shown, total, server_now_ms(client))
+    errors.print()
+    return unknown
 
 
 def show_letters(
@@ -127,8 +149,9 @@ def show_letters(
     refuse(chosen, unknown)
 
 
-def _as_row(letter: DeadLetter) -> dict[str, Any]:
+def _as_row(queue: Queue, letter: DeadLetter) -> dict[str, Any]:
     return {
+        "queue": queue.name,
         "id": letter.id,
         "entry_id": letter.entry_id,
         "reason": letter.reason,
@@ -140,18 +163,23 @@ def _as_row(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _print_letters(queue: Queue, shown: Sequence[DeadLetter], total: int, now_ms: int) -> None:
+def _print_letters(queues: Sequence[Queue], shown: Sequence[tuple[Queue, DeadLetter]], total: int, now_ms: int) -> None:
     if not shown:
-        console().print(f"No dead letters in {queue.name}, or none that these filters take.", markup=False)
+        where = queues[0].name if len(queues) == 1 else f"{len(queues):,} queues"
+        console().print(f"No dead letters in {where}, or none that these filters take.", markup=False)
         return
-    table = new_table("id", "entry", "reason", "tries", "died ago", "error", right=["tries", "died ago"])
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True  # the last gives way
+    names = ["queue"] if len(queues) > 1 else []
+    table = new_table(*names, "id", "entry", "reason", "tries", "died ago", "error", right=["tries", "died ago"])
+    for column in table.columns[len(names) :][:2]:
+        column.no_wrap = True  # the last gives way
     table.columns[-1].overflow = "ellipsis"
-    for one in shown:
+    for queue, one in shown:
         ago = human_ms(now_ms - one.failed_at_ms)
-        table.add_row(one.id, plain(one.entry_id), plain(one.reason), str(one.deliveries), ago, plain(one.error_type))
+        name = [plain(queue.name)] if names else []
+        table.add_row(
+            *name, one.id, plain(one.entry_id), plain(one.reason), str(one.deliveries), ago, plain(one.error_type)
+        )
     console().print(table)
-    print_errors((one.summary, one.id) for one in shown)
     if total > len(shown):
         console().print(f"\n{len(shown):,} of {total:,} shown; --limit or --all shows more.")
 

@@ -14,6 +14,7 @@ from streamfea.durations import to_ms
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.printable import printable
 from streamfea.settings import Queue
+from streamfea.streams.clock import server_now_ms
 from streamfea.streams.deadletters import (
     DeadLetter,
     DeadLetterFilter,
@@ -22,7 +23,6 @@ from streamfea.streams.deadletters import (
     dead_letters,
     find_dead_letters,
 )
-from streamfea.streams.status import server_now_ms
 
 __all__ = [
     "AllOption", "ErrorTypeOption", "IdsArgument", "MatchOption", "ReasonOption", "SinceOption",

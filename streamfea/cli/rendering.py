@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from rich.text import Text
 from streamfea.cli.common import console, counted, new_table
 from streamfea.printable import printable
 
-__all__ = ["fields_as_json", "is_safe", "plain", "print_errors", "rendered_fields", "text_of"]
+__all__ = ["ErrorCounts", "fields_as_json", "is_safe", "plain", "rendered_fields", "text_of"]
 
 _DUMPED_AT_MOST = 4096
 _HIGHLIGHTED_AT_MOST = 200_000
@@ -47,9 +47,9 @@ def is_safe(data: bytes) -> bool:
     return printable(text) == text
 
 
-def rendered_fields(fields: Mapping[bytes, bytes]) -> RenderableType:
-    """Return an entry's fields: short ones in a line, the others below their name."""
-    return Group(*(part for name, value in fields.items() for part in _field(name, value)))
+def rendered_fields(fields: Mapping[bytes, bytes], at_most: int | None = None) -> RenderableType:
+    """Return an entry's fields: short ones in a line, the others below their name, no longer than `at_most`."""
+    return Group(*(part for name, value in fields.items() for part in _field(name, value, at_most)))
 
 
 def fields_as_json(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -57,27 +57,42 @@ def fields_as_json(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     return {name.decode("utf-8", "backslashreplace"): _json_value(value) for name, value in fields.items()}
 
 
-def print_errors(errors: Iterable[tuple[str, str]]) -> None:
-    """Print each different error once, with how many entries have it and the oldest of them; takes (error, id)."""
-    oldest: dict[str, str] = {}
-    count: dict[str, int] = {}
-    for error, entry_id in errors:
-        oldest.setdefault(error, entry_id)
-        count[error] = count.get(error, 0) + 1
-    if not oldest:
-        return
-    table = new_table("count", "first", "last error", right=["count"])
-    for error, entry_id in oldest.items():
-        table.add_row(str(count[error]), entry_id, plain(error))
-    console().print()
-    console().print(table)
+class ErrorCounts:
+    """How many entries have failed in the same way: with an error of the same type, raised in the same line."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        self._first: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def add(self, summary: str, where: str | None, entry_id: str) -> None:
+        """Count an entry that has failed."""
+        kind = (summary.partition(":")[0], where or "")
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        self._first.setdefault(kind, (summary, entry_id))
+
+    def print(self) -> None:
+        """Print the kinds of errors, the most frequent first, with the message and the id of the first of each."""
+        if not self._counts:
+            return
+        table = new_table("count", "where", "first", "its error", right=["count"])
+        table.columns[1].no_wrap = table.columns[2].no_wrap = True
+        for kind, count in sorted(self._counts.items(), key=lambda one: -one[1]):
+            summary, entry_id = self._first[kind]
+            table.add_row(f"{count:,}", plain(kind[1] or "-"), plain(entry_id), plain(summary))
+        console().print()
+        console().print(table)
 
 
-def _field(name: bytes, value: bytes) -> list[Text]:
+def _field(name: bytes, value: bytes, at_most: int | None) -> list[Text]:
     title = Text(printable(name.decode("utf-8", "backslashreplace"), one_line=True), style="bold")
     kind, shown = _value(value)
     if kind == "text" and len(shown) <= _SHORT and "\n" not in shown.plain:
         return [title.append(": ").append_text(Text(shown.plain, style="not bold"))]
+    left_out = 0 if at_most is None else len(shown) - at_most
+    if left_out > 0:
+        shown = shown[:at_most].append(
+            f"\n… and {left_out:,} more characters; into a file or a pipe it is whole", "dim"
+        )
     return [title.append(f": {_size(len(value))}, {kind}", style="not bold dim"), shown]
 
 

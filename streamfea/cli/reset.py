@@ -11,11 +11,15 @@ from streamfea.cli.database import open_engine
 from streamfea.database.ledger import LEDGER_TABLES, Ledger
 from streamfea.database.schema import tables_there
 from streamfea.database.setup import recreate
+from streamfea.durations import to_ms
 from streamfea.errors import StreamfeaError
 from streamfea.handlers import Handler, load_handlers
 from streamfea.schemas import HandlerSchema, schema_of, schemas_of
 from streamfea.settings import Queue
-from streamfea.streams.rewind import rewind
+from streamfea.streams.consumers import members
+from streamfea.streams.rewind import at_work_within, rewind
+
+_MANY_ROWS = 1_000
 
 
 def register(app: typer.Typer) -> None:
@@ -47,12 +51,15 @@ def reset(
         _refuse_shared_tables(chosen, schema, handlers)
     views = [view for one in schemas_of(handlers) for view in one.views]
     with open_client(settings) as client, open_engine(settings) as engine:
+        if not force:
+            at_work_ms = to_ms(at_work_within(chosen))
+            _refuse_consumers(chosen, [one.name for one in members(client, chosen) if one.idle_ms < at_work_ms])
         entries = int(client.xlen(chosen.stream))
         with engine.connect() as connection:
             rows = _rows(connection, schema)
         names = ", ".join(table.fullname for table in schema.tables) or "no table"
         if not yes:
-            typer.confirm(f"Drop {rows:,} rows of {names} and process {entries:,} entries again?", abort=True)
+            _ask(chosen, f"Drop {rows:,} rows of {names} and process {entries:,} entries again?", rows)
         # The tables are locked until the group is set back: if that fails, nothing has happened.
         with engine.begin() as connection:
             recreate(connection, schema, views)
@@ -62,6 +69,14 @@ def reset(
     console().print(
         f"Dropped {rows:,} rows of {names}; {entries:,} entries of {chosen.stream} will be processed again."
     )
+
+
+def _ask(queue: Queue, question: str, rows: int) -> None:
+    """Ask before rows are dropped; for many of them a key pressed too soon is no answer."""
+    if rows < _MANY_ROWS:
+        typer.confirm(question, abort=True)
+    elif typer.prompt(f"{question} Type the queue's name to do so", default="", show_default=False) != queue.name:
+        raise StreamfeaError(f"that was not {queue.name}: nothing was changed")
 
 
 def _refuse_consumers(queue: Queue, busy: Sequence[str]) -> None:

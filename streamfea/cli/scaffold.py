@@ -44,7 +44,8 @@ def new_handler(
 ) -> None:
     """Write a handler, a test of it and its section of the configuration; overwrite nothing.
 
-    NAME.py and test_NAME.py go into the current folder, [queues.NAME] to the end of the configuration in force. If
+    NAME.py and test_NAME.py go into the current folder, the section `queues.NAME` to the end of the configuration in
+    force. If
     there is none, a streamfea.toml with embedded servers is written.
 
     Example: streamfea new-handler readings

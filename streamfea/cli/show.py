@@ -26,13 +26,16 @@ from streamfea.entry import Entry
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.printable import printable
 from streamfea.settings import Queue
+from streamfea.streams.clock import age_ms, server_now_ms
 from streamfea.streams.lookup import Found, look_up
-from streamfea.streams.status import age_ms, server_now_ms
 from streamfea.work.fields import RecordField
 
 __all__ = ["found_as_json", "print_found", "register"]
 
 _STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red", "dead": "bold red"}
+
+# Some twenty screens; more is of use only to a pager, or a program.
+_SHOWN_ON_TERMINAL = 40_000
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +110,7 @@ def print_found(queue: Queue, found: Found, now_ms: int) -> None:
     out.print(text_of(_remedy(queue.name, found), "dim"), soft_wrap=True)
     out.print()
     if found.fields:
-        out.print(rendered_fields(found.fields), soft_wrap=True)
+        out.print(rendered_fields(found.fields, _SHOWN_ON_TERMINAL if out.is_terminal else None), soft_wrap=True)
     else:
         out.print("It has no fields: it was deleted from the stream." if found.pending else "It has no fields.")
     if found.error is not None:

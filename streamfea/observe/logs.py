@@ -14,10 +14,19 @@ from streamfea.observe.stdio import lines_lost
 from streamfea.printable import printable, printable_json
 from streamfea.settings import LogSettings
 
-__all__ = ["configure_logging"]
+__all__ = ["configure_logging", "say_in_every_line"]
+
+_of_this_process: dict[str, object] = {}
+
+
+def _say_whose(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add what every line of this process is about."""
+    return {**event, **{name: value for name, value in _of_this_process.items() if name not in event}}
+
 
 _OF_SEVERAL_LINES = ("exception", "stack")
 _SHARED: list[Processor] = [
+    _say_whose,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.PositionalArgumentsFormatter(),
@@ -26,6 +35,11 @@ _SHARED: list[Processor] = [
     structlog.processors.StackInfoRenderer(),
     structlog.processors.UnicodeDecoder(),
 ]
+
+
+def say_in_every_line(**values: object) -> None:
+    """Add these to whatever this process logs from now on, in all its threads, through structlog or not."""
+    _of_this_process.update(values)
 
 
 def configure_logging(settings: LogSettings) -> None:

@@ -1,6 +1,5 @@
 """The members of a consumer group: who they are, whether they live, and forgetting those that are gone."""
 
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from redis.exceptions import ResponseError
 
 from streamfea.durations import to_ms
 from streamfea.settings import Queue
+from streamfea.streams.clock import server_now_ms
 from streamfea.streams.faults import group_is_gone
 from streamfea.streams.keys import presence_key
-from streamfea.streams.presence import Holder
+from streamfea.streams.presence import Holder, Presence
 from streamfea.streams.scripts import Scripts
-from streamfea.streams.status import server_now_ms
 
 __all__ = ["Alive", "Member", "forget_all_idle", "forget_if_idle", "members"]
 
@@ -29,9 +28,10 @@ _PARTS_AFTER_HOST = 3
 class Member:
     """A consumer of a queue's group.
 
-    `host` and `pid` are those of the process that consumes under the name, or was the last to, as far as the name
-    tells; `pid` is the supervisor's. `alive` is `unknown` for what is not one of streamfea's. `idle_ms` is the time
-    since the server last heard of it.
+    `host` and `pid` are those of the process that consumes under the name. Of one that has not renewed the name for ten
+    seconds only the name tells, and then `pid` is the supervisor's. `alive` is `unknown` for what is not one of
+    streamfea's. `idle_ms` is the time since the server last heard of it. `running` is the id of the entry whose record
+    it has been running for `running_ms`, as of some seconds ago; None when it runs none for longer.
     """
 
     queue: str
@@ -42,6 +42,10 @@ class Member:
     pending: int
     idle_ms: int
     last_seen: str
+    running: str | None = None
+    running_ms: int | None = None
+    has_ended: bool = False
+    """Whether it certainly has: it was a process of this host."""
 
 
 def members(client: Redis, queue: Queue) -> list[Member]:
@@ -87,39 +91,39 @@ def forget_all_idle(client: Redis, queue: Queue, consumers: Sequence[str], idle:
         raise
 
 
-def _member(queue: Queue, name: str, holder: Holder | None, reply: dict[str, Any], now_ms: int) -> Member:
-    host, pid = (holder.host, holder.pid) if holder else _origin(name)
+def _member(queue: Queue, name: str, present: Holder | None, reply: dict[str, Any], now_ms: int) -> Member:
+    holder = present or _origin(name)
+    running = present.running if present else None
     idle_ms = int(reply["idle"])
     seen = datetime.fromtimestamp((now_ms - idle_ms) / 1000, tz=UTC)
     return Member(
         queue=queue.name,
         name=name,
-        host=host,
-        pid=pid,
-        alive=_alive(host, pid, present=holder is not None),
+        host=holder.host if holder else None,
+        pid=holder.pid if holder else None,
+        alive=_alive(holder, idle_ms, is_present=present is not None),
         pending=int(reply["pending"]),
         idle_ms=idle_ms,
         last_seen=seen.isoformat(timespec="milliseconds"),
+        running=running.entry_id if running else None,
+        running_ms=max(0, now_ms - running.since_ms) if running else None,
+        has_ended=holder is not None and holder.has_ended,
     )
 
 
-def _origin(name: str) -> tuple[str | None, int | None]:
+def _origin(name: str) -> Holder | None:
     """Return host and process id of a name that `consumer_name` made: HOST-PID-NUMBER-RANDOM."""
     host, *parts = name.rsplit("-", _PARTS_AFTER_HOST)
     if len(parts) < _PARTS_AFTER_HOST or not parts[0].isdecimal() or not parts[1].isdecimal():
-        return None, None
-    return host, int(parts[0])
+        return None
+    return Holder(host, int(parts[0]), "")
 
 
-def _alive(host: str | None, pid: int | None, *, present: bool) -> Alive:
-    if pid is None:
+def _alive(holder: Holder | None, idle_ms: int, *, is_present: bool) -> Alive:
+    """Tell by the name, which every live process renews; before that, or on a full server, by what was heard of it."""
+    if holder is None:
         return "unknown"
-    if host != socket.gethostname():
-        return "yes" if present else "no"
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+    if holder.has_ended:
         return "no"
-    except PermissionError:
-        return "yes"
-    return "yes"
+    was_heard_of = holder.host == socket.gethostname() and idle_ms < to_ms(Presence.LIFETIME)
+    return "yes" if is_present or was_heard_of else "no"

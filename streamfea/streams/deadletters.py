@@ -71,6 +71,11 @@ class DeadLetter:
         return LastError(self.error_type, self.error).summary
 
     @property
+    def where(self) -> str:
+        """The line of the handler that raised the error, as in `shop.py:17`; empty where no traceback was kept."""
+        return LastError(self.error_type, self.error, self.traceback).where
+
+    @property
     def failed_at_ms(self) -> int:
         """When it was given up, in milliseconds since the epoch; when it was buried if it does not say."""
         try:

@@ -6,7 +6,7 @@
 | `{STREAM}:dead:GROUP` | stream | dead letters | until they are replayed or purged |
 | `{STREAM}:errors:GROUP` | hash | entry id → last error (JSON) of what is retried | while the entry is pending |
 | `{STREAM}:janitor:GROUP` | string | the consumer whose turn it is to tidy up | a second |
-| `{STREAM}:consumer:GROUP:NAME` | string | the process that consumes under a name | ten seconds after it |
+| `{STREAM}:consumer:GROUP:NAME` | string | who consumes under a name, and what it runs | ten seconds after it |
 | `legacy_list`, `legacy_errors` | list | records that old producers push; the shim empties them | the user's |
 
 With `legacy_list` the stream is `{LIST}:stream`, unless the configuration names another (`streamfea.settings`).

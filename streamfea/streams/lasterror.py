@@ -1,8 +1,13 @@
 """What the errors hash remembers of an entry that is being retried."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
 from typing import Self
+
+_FRAME = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
+_LIBRARY = re.compile(r"[/\\](?:streamfea|lib[/\\]python[0-9.]+)[/\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,13 @@ class LastError:
     def due(self, *, failed_at_ms: int, due_ms: int) -> Self:
         """Return the same with the times of the failure and of the next try."""
         return replace(self, failed_at_ms=failed_at_ms, due_ms=due_ms)
+
+    @property
+    def where(self) -> str:
+        """The innermost line of the traceback that is none of a library's, as in `shop.py:17`; empty without one."""
+        frames = _FRAME.findall(self.traceback)
+        own = [one for one in frames if "site-packages" not in one[0] and not _LIBRARY.search(one[0])] or frames
+        return f"{PurePath(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
     @property
     def summary(self) -> str:

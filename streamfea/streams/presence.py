@@ -1,10 +1,14 @@
 """Who consumes under which name: a key of each consumer that expires soon after its process is gone."""
 
 import os
+import re
 import secrets
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import Self
 
 from redis import Redis
@@ -16,48 +20,90 @@ from streamfea.streams.faults import is_full
 from streamfea.streams.keys import presence_key
 from streamfea.streams.scripts import Scripts
 
-__all__ = ["Holder", "Presence", "consumer_name"]
+__all__ = ["Holder", "Presence", "Running", "consumer_name"]
 
 _LIFETIME = timedelta(seconds=10)
+# Versions before wrote three words.
+_HOLDER = re.compile(r"(\S+) (\d+) (\S+)(?: (\d+|-))?(?: (\d+-\d+) (\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The record that a process runs: its entry's id, and since when, in ms since the epoch on Redis' clock."""
+
+    entry_id: str
+    since_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that has a name; `token` tells it from a later one with the same process id."""
+    """The process that has a name, and what it runs.
+
+    `token` is handed down to all that replace one another under the name: they are the same holder. `namespace` tells
+    in which of a host's pid namespaces `pid` means this process; empty where that is not known.
+    """
 
     host: str
     pid: int
     token: str
+    namespace: str = ""
+    running: Running | None = None
 
     @classmethod
     def here(cls) -> Self:
-        """Return a new one for this process; handed down to a worker and its successors, they are all the same one."""
-        return cls(socket.gethostname(), os.getpid(), secrets.token_hex(4))
+        """Return a new one for this process."""
+        return cls(socket.gethostname(), os.getpid(), secrets.token_hex(4), _namespace())
+
+    def in_this_process(self) -> Self:
+        """Return the same for the process that calls this."""
+        return replace(self, pid=os.getpid())
 
     @classmethod
     def parse(cls, value: bytes | None) -> Self | None:
         """Return what `str()` made of one, None for anything else."""
-        parts = value.decode("utf-8", "backslashreplace").split() if value else []
-        if len(parts) != len(cls.__slots__) or not parts[1].isdecimal():
+        match = _HOLDER.fullmatch(value.decode("utf-8", "backslashreplace")) if value else None
+        if match is None:
             return None
-        return cls(parts[0], int(parts[1]), parts[2])
+        host, pid, token, namespace, entry_id, since_ms = match.groups()
+        running = Running(entry_id, int(since_ms)) if entry_id else None
+        return cls(host, int(pid), token, (namespace or "").strip("-"), running)
 
     def __str__(self) -> str:
-        return f"{self.host} {self.pid} {self.token}"
+        words = [self.host, str(self.pid), self.token, self.namespace or "-"]
+        if self.running is not None:
+            words += [self.running.entry_id, str(self.running.since_ms)]
+        return " ".join(words)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it certainly has: only a process of this host and pid namespace can be looked for."""
+        is_here = self.host == socket.gethostname() and self.namespace in {"", _namespace()}
+        return is_here and not _exists(self.pid)
 
 
 class Presence:
     """The claim of `holder` to be the only process that consumes as `consumer`.
 
-    It lasts ten seconds, unless it is renewed.
+    It lasts ten seconds, unless it is renewed. Each renewal notes what `running` tells: which entry's record runs, and
+    for how many seconds it has.
     """
 
     RENEW_EVERY_SECONDS = _LIFETIME.total_seconds() / 4
 
-    def __init__(self, client: Redis, queue: Queue, consumer: str, holder: Holder) -> None:
+    LIFETIME = _LIFETIME
+
+    def __init__(
+        self,
+        client: Redis,
+        queue: Queue,
+        consumer: str,
+        holder: Holder,
+        running: Callable[[], tuple[str, float] | None] = lambda: None,
+    ) -> None:
         self._scripts = Scripts(client)
         self._key = presence_key(queue.stream, queue.group, consumer)
         self._holder = holder
+        self._running = running
 
     def renew(self) -> str | None:
         """Take the name, or keep it; return None, or which other process has it.
@@ -76,7 +122,11 @@ class Presence:
         self._hold(timedelta(0))
 
     def _hold(self, lifetime: timedelta) -> str | None:
-        reply = self._scripts.run("hold_name", [self._key], [str(self._holder), to_ms(lifetime)])
+        arguments: list[str | int] = [self._holder.token, to_ms(lifetime), str(self._holder)]
+        running = self._running()
+        if running is not None:
+            arguments += [running[0], int(1000 * running[1])]
+        reply = self._scripts.run("hold_name", [self._key], arguments)
         if not reply:
             return None
         other = Holder.parse(reply)
@@ -89,3 +139,22 @@ def consumer_name(name: str | None, number: int) -> str:
     A new name is never used twice: what is pending for it is known to be nobody's work any more once its process died.
     """
     return f"{name}-{number}" if name else f"{socket.gethostname()}-{os.getpid()}-{number}-{secrets.token_hex(2)}"
+
+
+@cache
+def _namespace() -> str:
+    """Return the number of this process's pid namespace (namespaces(7)); empty where there are none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:[").removesuffix("]")
+    except OSError:
+        return ""
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

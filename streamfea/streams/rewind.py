@@ -11,17 +11,22 @@ from streamfea.streams.faults import group_is_gone
 from streamfea.streams.keys import errors_key
 from streamfea.streams.scripts import Scripts
 
-__all__ = ["rewind"]
+__all__ = ["at_work_within", "rewind"]
+
+
+def at_work_within(queue: Queue) -> timedelta:
+    """Return how lately a consumer was seen that counts as at work: `claim_idle`, or the longest read."""
+    return max(queue.claim_idle, 2 * queue.block)
 
 
 def rewind(client: Redis, queue: Queue, *, force: bool = False) -> list[str]:
     """Make every entry that is still in the stream of `queue` unread for its group; dead letters stay.
 
     Returns the names of the consumers that are at work, if there are any, and then changes nothing: one that has read
-    entries would acknowledge them although they are to be read again. A consumer is at work when it was seen within
-    `claim_idle`, or the longest read. With `force` none is asked about.
+    entries would acknowledge them although they are to be read again. Consumers are at work that were seen
+    `at_work_within`. With `force` none is asked about.
     """
-    at_work = timedelta(0) if force else max(queue.claim_idle, 2 * queue.block)
+    at_work = timedelta(0) if force else at_work_within(queue)
     keys = [queue.stream, errors_key(queue.stream, queue.group)]
     try:
         busy: list[bytes] = Scripts(client).run("rewind", keys, [queue.group, to_ms(at_work)])

@@ -1,6 +1,5 @@
 """Getting pending entries moving: made due at once, or sent to the dead letters."""
 
-import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from redis.exceptions import ResponseError
 from streamfea.durations import to_ms
 from streamfea.entry import Entry
 from streamfea.settings import Queue
+from streamfea.streams.clock import server_now_ms
 from streamfea.streams.consumers import members
 from streamfea.streams.deadletters import provenance
 from streamfea.streams.faults import group_is_gone
@@ -19,7 +19,6 @@ from streamfea.streams.keys import errors_key
 from streamfea.streams.lasterror import LastError
 from streamfea.streams.pending import pending_entry
 from streamfea.streams.scripts import Scripts
-from streamfea.streams.status import server_now_ms
 
 __all__ = ["Unstuck", "Verdict", "consumers_not_at_work", "make_due", "reject"]
 
@@ -49,8 +48,7 @@ def consumers_not_at_work(client: Redis, queue: Queue) -> list[str]:
 
     Those are processes of this host that have ended, and names that no process has.
     """
-    here = socket.gethostname()
-    return [one.name for one in members(client, queue) if one.pid is None or (one.alive == "no" and one.host == here)]
+    return [one.name for one in members(client, queue) if one.pid is None or one.has_ended]
 
 
 def make_due(

@@ -15,6 +15,7 @@ import structlog
 
 from streamfea.entry import Entry
 from streamfea.errors import ConfigurationError
+from streamfea.observe.logs import say_in_every_line
 from streamfea.settings import Queue, Settings
 from streamfea.streams.presence import Holder
 from streamfea.work.guard import guarded
@@ -75,6 +76,11 @@ class SharedWatch(Watch):
         since = float(self._shared.since)
         return time.monotonic() - since if since else 0.0
 
+    def running(self) -> tuple[str, float] | None:
+        """Return the id of the entry whose record runs, and for how many seconds it has; None when none does."""
+        seconds = self.seconds()
+        return (self.entry_id, seconds) if seconds else None
+
     @property
     def entry_id(self) -> str:
         """The id of the entry whose record runs, or ran last."""
@@ -132,11 +138,22 @@ def worker_main(
     watch: Watch,
 ) -> None:
     """Be the consumer `consumer` of `queue`."""
-    run_worker(settings, queue, consumer, holder, stop, until_empty=until_empty, predecessors=predecessors, watch=watch)
+    say_in_every_line(queue=queue.name)
+    run_worker(
+        settings,
+        queue,
+        consumer,
+        holder.in_this_process(),
+        stop,
+        until_empty=until_empty,
+        predecessors=predecessors,
+        watch=watch,
+    )
 
 
 def shim_main(stop: StopSignal, settings: Settings, queue: Queue) -> None:
     """Feed the stream of `queue` from its lists."""
+    say_in_every_line(queue=queue.name)
     run_shim(settings, [queue], stop)
 
 

@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psycopg
 import structlog
+from redis.exceptions import RedisError
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
 
 from streamfea.work.guard import end_if_child
+from streamfea.work.policy import chain_of
 from streamfea.work.stopping import StopSignal
 
 T = TypeVar("T")
@@ -58,7 +61,7 @@ class Patience:
         try:
             result = self._retrying(function)
         except RetryError as error:
-            raise Interrupted(f"stopped while waiting for {self._server}") from error
+            raise Interrupted(f"stopped while waiting for {self._server}") from error.last_attempt.exception()
         self._note_recovery()
         return result
 
@@ -70,11 +73,11 @@ class Patience:
         if self._since is None:
             self._since = time.monotonic()
             self.outages += 1
-            log.warning("waiting for %s", self._server, reason=_first_line(error))
+            log.warning("waiting for %s", self._server, reason=first_line(error))
         self._meanwhile(error)
 
     def _note_recovery(self) -> None:
-        if self._since is not None:
+        if self._since is not None and not self._stop.is_set():  # what is called then may not have asked the server
             log.info("%s is back", self._server, after_seconds=round(time.monotonic() - self._since, 1))
             self._since = None
 
@@ -83,9 +86,9 @@ def _wait(stop: StopSignal, seconds: float) -> None:
     stop.wait(seconds)
 
 
-def _first_line(error: BaseException | None) -> str:
-    """Return the first line of what the server said, without what was wrapped around it."""
-    cause = (error and error.__cause__) or error
-    cause = getattr(cause, "orig", None) or cause
+def first_line(error: BaseException | None) -> str:
+    """Return the first line of what the server said first: later errors are but what came of that one."""
+    told = [link for link in chain_of(error) if isinstance(link, (psycopg.Error, RedisError))]
+    cause = told[-1] if told else error
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(cause).__name__

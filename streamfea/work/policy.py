@@ -78,7 +78,7 @@ def retry_delay(outcome: Outcome, backoff: timedelta) -> timedelta:
 
 def whose_fault(error: BaseException) -> Fault:
     """Tell whose fault `error` is, looking through what a handler wrapped around the database's own exception."""
-    for link in _chain(error):
+    for link in chain_of(error):
         fault = _fault_of(link)
         if fault is not Fault.RECORD:
             return fault
@@ -120,9 +120,10 @@ def _fault_of(error: BaseException) -> Fault:
     return Fault.OUTAGE if lost or invalidated else Fault.RECORD
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what led to it, the first cause last."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or error.__context__ or getattr(error, "orig", None)

@@ -64,7 +64,7 @@ def run_worker(
             open_sessions(engine, bulk=queue.bulk),
             stop,
             Janitor(client, queue, consumer, prune_ledger=_pruning(engine, ledger)),
-            Presence(client, queue, consumer, holder),
+            Presence(client, queue, consumer, holder, (watch or Watch()).running),
             ledger=ledger,
             until_empty=until_empty,
             predecessors=predecessors,

@@ -55,6 +55,10 @@ class Watch:
     def beat(self) -> None:
         """Note that a thread beside the record's runs: its handler does not hold the interpreter's lock."""
 
+    def running(self) -> tuple[str, float] | None:
+        """Return the id of the entry whose record runs, and for how many seconds it has, as far as this watch knows."""
+        return None
+
 
 class Runner:
     """Runs a part in a transaction of a given session, and commits it.

@@ -20,11 +20,12 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from streamfea.durations import to_ms
+from streamfea.durations import format_duration, to_ms
 from streamfea.entry import Entry
 from streamfea.streams.deadletters import Reason, provenance
 from streamfea.streams.group import Claimed, Group
 from streamfea.streams.lasterror import LastError
+from streamfea.work.failures import Failures
 from streamfea.work.policy import Outcome, Verdict, retry_delay
 
 __all__ = ["Reason", "Settlement"]
@@ -47,6 +48,7 @@ class Settlement:
         self._group = group
         self._acknowledge = acknowledge
         self._queue = group.queue
+        self._failures = Failures(self._queue.name)
 
     def settle(self, outcomes: Sequence[Outcome], *, retried: bool) -> None:
         """Acknowledge, postpone or bury; `retried` entries may have a last error that goes with them."""
@@ -97,13 +99,19 @@ class Settlement:
         ]
         self._group.postpone(due, now_ms)
         for (entry_id, last_error), delay in zip(due, delays, strict=True):
-            log.debug("record will be tried again", entry=entry_id, error=last_error.summary, delay=str(delay))
+            self._failures.note(entry_id, last_error, format_duration(delay))
 
     def _bury(self, dead: Sequence[_Dead], now_ms: int) -> None:
         provenances = [(one[0], self._provenance(one, now_ms)) for one in dead]
         for (entry, reason, last_error), buried in zip(dead, self._group.bury(provenances), strict=True):
             if buried:
-                log.warning("record moved to the dead letters", entry=entry.id, reason=reason, error=last_error.summary)
+                log.warning(
+                    "record moved to the dead letters",
+                    entry=entry.id,
+                    reason=reason,
+                    error=last_error.summary,
+                    where=last_error.where or None,
+                )
 
     def _provenance(self, dead: _Dead, failed_at_ms: int) -> dict[str, str | int]:
         entry, reason, last_error = dead

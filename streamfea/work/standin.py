@@ -6,11 +6,13 @@ whether it will ever go on.
 """
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 from redis.exceptions import RedisError
 
+from streamfea.observe.logs import say_in_every_line
 from streamfea.settings import Queue, Settings
 from streamfea.streams.connect import open_redis
 from streamfea.streams.group import Group
@@ -36,10 +38,11 @@ def stand_in_main(
     stop: StopSignal, settings: Settings, queue: Queue, consumer: str, holder: Holder, pid: int, watch: SharedWatch
 ) -> None:
     """Renew the name of `consumer`, the process `pid`, and what it holds, until it can, is stopped, or gone."""
+    say_in_every_line(queue=queue.name)
     log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=watch.entry_id)
     client = open_redis(settings.redis)
     group = Group(client, queue, consumer)
-    presence = Presence(client, queue, consumer, holder)
+    presence = Presence(client, queue, consumer, replace(holder, pid=pid), watch.running)
     try:
         while not stop.is_set() and watch.is_blocked(blocked_after(queue)) and runs(pid):
             try:

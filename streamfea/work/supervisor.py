@@ -167,6 +167,7 @@ class Supervisor:
         delay = slot.restart_after(how)
         log.error(
             "a shim died" if slot.is_shim else "a worker died",
+            queue=slot.queue.name,
             consumer=slot.consumer,
             how=how,
             restart_in_seconds=delay,
@@ -186,6 +187,7 @@ class Supervisor:
                 continue
             log.error(
                 "a record runs longer than timeout: killing its worker",
+                queue=slot.queue.name,
                 consumer=slot.consumer,
                 entry=slot.watch.entry_id,
             )

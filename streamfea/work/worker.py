@@ -28,7 +28,7 @@ from streamfea.work.janitor import Janitor
 from streamfea.work.joining import joining
 from streamfea.work.lease import Lease
 from streamfea.work.pace import Pace
-from streamfea.work.patience import Interrupted, Patience
+from streamfea.work.patience import Interrupted, Patience, first_line
 from streamfea.work.policy import Fault, Outcome, Verdict, whose_fault
 from streamfea.work.runner import Watch, WorldFaultError
 from streamfea.work.settle import Reason, Settlement
@@ -377,7 +377,9 @@ class Worker:
                 self._give_back_unseen()
                 self._hand_over()
         except Interrupted as error:
-            log.warning("left without handing over: others take over after claim_idle", reason=str(error.__cause__))
+            log.warning(
+                "left without handing over: others take over after claim_idle", reason=first_line(error.__cause__)
+            )
 
     def _hand_over(self) -> None:
         self._receive_last()

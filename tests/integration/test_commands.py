@@ -47,8 +47,9 @@ def test_the_first_handler_of_all_runs_as_it_is(project: Project, database_url: 
 def test_status_is_right_before_there_is_anything(project: Project) -> None:
     [figures] = project.json("status")
     assert figures == {
-        "queue": "q", "stream": project.stream, "group": "streamfea", "length": 0, "lag": 0, "lag_exact": True,
-        "pending": 0, "retrying": 0, "dead": 0, "oldest_pending_ms": None, "consumers": 0, "legacy_backlog": None,
+        "queue": "q", "stream": project.stream, "group": "streamfea", "length": 0, "lag": 0,
+        "lag_ms": None, "lag_exact": True, "entries_read": 0, "error": None, "pending": 0, "retrying": 0, "dead": 0,
+        "oldest_pending_ms": None, "consumers": 0, "legacy_backlog": None,
     }  # fmt: skip
     assert project.json("pending") == []
 
@@ -72,7 +73,10 @@ def test_ten_thousand_pending_entries_are_listed_oldest_first(project: Project, 
     listed = project.json("pending", "--limit", "20000", "--fail-over", "9999", expect=3)
     assert len(listed) == 10_000
     assert [one["id"] for one in listed] == [one.decode() for one, _ in client.xrange(project.stream)]  # type: ignore[union-attr]  # as above
-    assert set(listed[0]) == {"queue", "id", "consumer", "idle_ms", "age_ms", "deliveries", "state", "error"}
+    assert set(listed[0]) == {
+        "queue", "id", "consumer", "idle_ms", "age_ms", "deliveries", "state", "error",
+        "where", "due_in_ms", "running_ms", "host", "pid",
+    }  # fmt: skip
     assert {one["state"] for one in listed} == {"in-flight"}
     shown = project.run("pending")
     assert "100 of 10,000 shown" in shown

@@ -80,8 +80,8 @@ def test_a_name_that_stays_goes_on_with_what_it_held_when_it_was_killed(
         [worker] = consumer.workers()
         worker.kill()
         wait_until(lambda: sorted(rows()) == list(range(20)), "all is done, without waiting for claim_idle")
-        [member] = members(client, queue_of(project.stream))
-        assert (member.name, member.host, member.pid) == ("web-1", socket.gethostname(), consumer.process.pid)
+        [member], [successor] = members(client, queue_of(project.stream)), consumer.workers()
+        assert (member.name, member.host, member.pid) == ("web-1", socket.gethostname(), successor.pid)
         assert member.alive == "yes"
         assert consumer.terminate() == 0
 
@@ -92,7 +92,8 @@ def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis
         wait_until(lambda: members(client, queue_of(project.stream)), "the first consumes")
         with project.consuming("--name", "web", "--workers", "1") as second:
             wait_until(lambda: "waiting for another process to give up its name" in second.log(), "the second waits")
-            assert f"process {first.process.pid} on {socket.gethostname()}" in second.log()
+            [worker] = first.workers()
+            assert f"process {worker.pid} on {socket.gethostname()}" in second.log()
             assert "consuming" not in second.log()
             assert first.terminate() == 0
             wait_until(lambda: "consuming" in second.log(), "the second consumes")

@@ -79,7 +79,17 @@ def test_a_listing_says_what_died_when_and_why(lone: Project, client: Redis) -> 
     assert "No dead letters" in run(lone, "dead", "list", "q")
     letter_id = bury(client, lone.stream, [b"record", b"x"], error=("KeyError", "'name'\nsecond line"))
     [letter] = listed(lone)
-    assert set(letter) == {"id", "entry_id", "reason", "error_type", "error", "deliveries", "failed_at", "consumer"}
+    assert set(letter) == {
+        "queue",
+        "id",
+        "entry_id",
+        "reason",
+        "error_type",
+        "error",
+        "deliveries",
+        "failed_at",
+        "consumer",
+    }
     assert (letter["id"], letter["reason"], letter["error_type"]) == (letter_id, "failed", "KeyError")
     assert (letter["deliveries"], letter["consumer"]) == (5, "host-1-1-ab")
     assert "KeyError: 'name'" in run(lone, "dead", "list", "q")

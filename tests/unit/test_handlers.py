@@ -61,6 +61,17 @@ def seen(handler: Handler) -> list[Any]:
     return list(handler.module.seen)
 
 
+def test_a_syntax_error_is_told_with_its_line(load: Load) -> None:
+    told = mistake(load, "def process(dbsession, record)\n    return")
+    assert "SyntaxError: expected ':' (" in told
+    assert ".py, line 8): def process(dbsession, record)" in told
+
+
+def test_the_name_of_a_file_is_answered_with_that_of_its_module() -> None:
+    with pytest.raises(ConfigurationError, match=r"write the module's name, my\.clicks, without \.py"):
+        load_handler(Queue(name="q", stream="q", handler="my/clicks.py"))
+
+
 @pytest.mark.parametrize("annotation", ["", ": bytes", ": 'bytes'", ": object"])
 def test_a_handler_of_bytes_is_called_directly(load: Load, annotation: str) -> None:
     handler = load(f"def process(dbsession, record{annotation}): seen.append(record)")

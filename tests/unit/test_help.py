@@ -101,3 +101,9 @@ def test_names_of_queues_are_completed_before_a_handlers_command(
     handlers_own = group.get_command(context, "orders")
     inside = handlers_own.make_context("orders", [], parent=context, resilient_parsing=True)
     assert inside.command.shell_complete(inside, "") == [], "a handler that does not import has nothing to complete"
+
+
+@_every_command
+def test_nothing_of_a_help_is_taken_for_markup(path: tuple[str, ...]) -> None:
+    texts = [_COMMANDS[path].help, *(getattr(one, "help", None) for one in _COMMANDS[path].params)]
+    assert not [text for text in texts if text and re.search(r"(?<!`)\[[a-z/]", text)], "write `[…]` as code"

@@ -36,6 +36,11 @@ def test_addresses_of_a_redis_are_left_as_they_are_and_types_to_pydantic(url: An
     assert check_redis_url(url) == url
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_libpqs_own_schemes_are_taken(scheme: str) -> None:
+    assert check_database_url(f"{scheme}://u:p@host/db?x=://") == "postgresql+psycopg://u:p@host/db?x=://"
+
+
 @pytest.mark.parametrize("url", ["postgresql+psycopg://u@host/db", "embedded:var/postgresql", 3, None])
 def test_addresses_of_a_postgresql_are_left_as_they_are_and_types_to_pydantic(url: Any) -> None:
     assert check_database_url(url) == url
@@ -62,13 +67,11 @@ def test_any_other_address_of_a_redis_is_told_with_those_that_work(url: str, mes
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://host/db", "write postgresql+psycopg:// before the rest, the driver that streamfea uses"),
-        ("postgres://host/db", "write postgresql+psycopg:// before the rest, the driver that streamfea uses"),
         (
             "postgresql+asyncpg://host/db",
-            "write postgresql+psycopg:// before the rest, the driver that streamfea uses",
+            "write postgresql:// before the rest: psycopg is the one driver that streamfea uses",
         ),
-        ("mysql://host/db", "not an address of a PostgreSQL: write postgresql+psycopg:// or embedded:DIR"),
+        ("mysql://host/db", "not an address of a PostgreSQL: write postgresql:// or embedded:DIR"),
         ("embedded:", "name the folder that the server lives in, as in embedded:var/server"),
     ],
 )

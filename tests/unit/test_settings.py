@@ -95,7 +95,7 @@ def test_all_mistakes_are_told_at_once_with_key_and_remedy(file: Path) -> None:
         [redis]
         url = "http://localhost"
         [database]
-        url = "postgresql://localhost/x"
+        url = "mysql://localhost/x"
         [consumer]
         batchsize = 4
         block = "soon"
@@ -107,7 +107,7 @@ def test_all_mistakes_are_told_at_once_with_key_and_remedy(file: Path) -> None:
     assert told.startswith(f"7 mistakes in {file}:\n")
     for line in (
         "redis.url: not an address of a Redis: write redis://, rediss://, unix:// or embedded:DIR",
-        "database.url: write postgresql+psycopg:// before the rest",
+        "database.url: not an address of a PostgreSQL: write postgresql:// or embedded:DIR",
         "consumer.batchsize: there is no such key (did you mean batch_size?)",
         "consumer.block: 'soon' is not a duration: write a number and a unit, like 500ms",
         "queues.a.workers: should be greater than or equal to 1",
@@ -217,6 +217,31 @@ def test_variables_that_name_a_setting_or_are_for_tests_and_embedded_servers_are
     settings = load_settings(file)
     assert (settings.database.url, settings.log.level) == ("embedded:elsewhere", "debug")
     assert str(settings.queues["orders"].retention) == "7d"
+
+
+@pytest.mark.parametrize("where", ["other place/streamfea.toml", "other place/config/streamfea.toml"])
+def test_embedded_servers_are_found_from_the_file_not_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    file = tmp_path / where
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        '[redis]\nurl = "embedded:var/redis"\n[database]\nurl = "embedded:/srv/pg"\n[queues.q]\nhandler = "h"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(file)
+    assert settings.redis.url == f"embedded:{tmp_path}/other place/var/redis"
+    assert settings.database.url == "embedded:/srv/pg"
+    monkeypatch.chdir(tmp_path / "other place")
+    assert load_settings(file).redis.url == "embedded:var/redis"
+
+
+def test_of_a_hundred_queues_ten_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "streamfea.toml"
+    queues = "".join(f'[queues.q{number}]\nhandler = "h"\n' for number in range(100))
+    file.write_text(f'[redis]\nurl = "redis://x"\n[database]\nurl = "postgresql://x/y"\n{queues}')
+    with pytest.raises(ConfigurationError, match=r"\(did you mean q4\?\): .* q9 and 90 more$"):
+        load_settings(file).select(["qq4"])
 
 
 def test_an_unknown_queue_is_told_with_the_known_ones(file: Path) -> None:

@@ -1,0 +1,139 @@
+"""`streamfea pending`: what was delivered and is not done."""
+
+from heapq import nsmallest
+from typing import Annotated
+
+import typer
+
+from streamfea.cli.common import (
+    THRESHOLD_PASSED,
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    QueueArgument,
+    console,
+    duration_option,
+    human_ms,
+    new_table,
+    open_client,
+    print_json,
+    read_settings,
+    report,
+)
+from streamfea.cli.rendering import ErrorCounts, plain
+from streamfea.settings import Queue
+from streamfea.streams.pending import PendingEntry, PendingFilter, pending_entries
+
+_STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red"}
+
+_MOST = 2**31 - 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(rich_help_panel="Look")(pending)
+
+
+def pending(
+    queue: QueueArgument = None,
+    idle: Annotated[str, typer.Option(help="Only what nobody has touched for so long.")] = "0s",
+    consumer: Annotated[str | None, typer.Option(help="Only what this consumer has.", show_default=False)] = None,
+    min_deliveries: Annotated[int, typer.Option(min=1, help="Only what was delivered so often.")] = 1,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="Show so many at most.")] = 100,
+    json: JsonOption = False,
+    fail_over: Annotated[
+        int | None, typer.Option(min=0, help="Exit 3 when more match than this.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    _debug: DebugOption = False,
+) -> None:
+    """List what was delivered and is not acknowledged, oldest first, and why it failed.
+
+    Example: streamfea pending events --idle 60s --min-deliveries 2
+    """
+    wanted = PendingFilter(duration_option(idle), consumer, min_deliveries)
+    settings = read_settings(config)
+    chosen = settings.select([queue] if queue else [])
+    seen = _Seen(limit)
+    with open_client(settings) as client:
+        for one in chosen:
+            for entry in pending_entries(client, one, wanted):
+                seen.add(entry)
+    if json:
+        print_json(seen.oldest())
+    else:
+        _print(seen, chosen)
+    if fail_over is not None and seen.total > fail_over:
+        report([f"{_named(chosen)}: {seen.total:,} are pending, more than {fail_over:,}"])
+        raise typer.Exit(THRESHOLD_PASSED)
+
+
+class _Seen:
+    """The oldest entries, and figures of all."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: list[PendingEntry] = []
+        self.total = 0
+        self.errors = ErrorCounts()
+
+    def add(self, entry: PendingEntry) -> None:
+        self.total += 1
+        if entry.error:
+            self.errors.add(entry.error, entry.where, entry.id)
+        self._kept.append(entry)
+        if len(self._kept) > 2 * self._limit + 1000:
+            self._kept = self.oldest()
+
+    def oldest(self) -> list[PendingEntry]:
+        return nsmallest(self._limit, self._kept, key=_by_id)
+
+
+def _by_id(entry: PendingEntry) -> tuple[int, int]:
+    milliseconds, _, number = entry.id.partition("-")
+    return int(milliseconds), int(number)
+
+
+def _named(queues: list[Queue]) -> str:
+    return f"queue {queues[0].name}" if len(queues) == 1 else f"{len(queues):,} queues"
+
+
+def _print(seen: _Seen, queues: list[Queue]) -> None:
+    shown, out = seen.oldest(), console()
+    if not shown:
+        out.print(f"Nothing is pending in {_named(queues).removeprefix('queue ')}.")
+        return
+    several = len(queues) > 1
+    names = ["queue"] if several else []
+    table = new_table(*names, "id", "state", "now", "idle", "age", "tries", "consumer", right=["idle", "age", "tries"])
+    table.columns[len(names)].no_wrap = True  # ids stay whole, the last column gives way
+    table.columns[len(names) + 2].no_wrap = True
+    table.columns[-1].overflow = "ellipsis"
+    table.columns[-1].no_wrap = True
+    held = {one.consumer for one in shown if one.running_ms is not None}
+    for one in shown:
+        table.add_row(
+            *([one.queue] if several else []),
+            one.id,
+            f"[{_STATE_STYLES[one.state]}]{one.state}[/]",
+            _now(one, held),
+            human_ms(one.idle_ms),
+            human_ms(one.age_ms),
+            str(one.deliveries),
+            plain(one.consumer),
+        )
+    out.print(table)
+    if seen.total > len(shown):
+        out.print(f"\n{len(shown):,} of {seen.total:,} shown; --limit shows more.")
+    seen.errors.print()
+
+
+def _now(entry: PendingEntry, with_a_running_record: set[str]) -> str:
+    """Return what happens to an entry right now."""
+    if entry.running_ms is not None:
+        return f"runs for {human_ms(entry.running_ms)}, pid {entry.pid}"
+    if entry.due_in_ms is not None:
+        return f"due in {human_ms(entry.due_in_ms)}"
+    if entry.state == "in-flight" and entry.consumer in with_a_running_record:
+        return f"in its batch, pid {entry.pid}"
+    return f"pid {entry.pid}" if entry.pid is not None else "-"
