@@ -14,6 +14,21 @@ from streamfea.schemas import HandlerSchema
 __all__ = ["inspect_database"]
 
 _OLDEST_VERSION = 12
+_VERSIONS = "alembic_version"
+
+# What the exactly-once ledger's tables need; all others are only read and filled.
+_NEEDED = {
+    "streamfea_ledger": ("SELECT", "INSERT", "DELETE"),
+    "streamfea_ledger_horizon": ("SELECT", "INSERT", "UPDATE"),
+}
+_FORBIDDEN_SEQUENCES = text("""
+    SELECT DISTINCT sequence.oid::regclass::text
+    FROM pg_attrdef AS standard
+    JOIN pg_depend ON classid = 'pg_attrdef'::regclass AND objid = standard.oid AND refclassid = 'pg_class'::regclass
+    JOIN pg_class AS sequence ON sequence.oid = refobjid AND relkind = 'S'
+    WHERE adrelid = CAST(:table AS regclass)
+    AND CASE WHEN relkind = 'S' THEN NOT has_sequence_privilege(sequence.oid, 'USAGE, UPDATE') END
+""")
 
 
 def inspect_database(engine: Engine, schemas: Sequence[HandlerSchema]) -> Iterator[Finding]:
@@ -27,7 +42,7 @@ def inspect_database(engine: Engine, schemas: Sequence[HandlerSchema]) -> Iterat
         with engine.connect() as connection:
             yield _tables(connection, schemas, tables)
             missing = missing_tables(connection, tables)
-            yield _privileges(connection, [table for table in tables if table.fullname not in missing])
+            yield _privileges(connection, schemas, [table for table in tables if table.fullname not in missing])
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         reason = str(cause).strip().splitlines()[0]
@@ -80,12 +95,35 @@ def _tables(connection: Connection, schemas: Sequence[HandlerSchema], tables: Se
     return Finding("tables", "ok", ", ".join(table.fullname for table in tables) or "the handlers declare none")
 
 
-def _privileges(connection: Connection, tables: Sequence[Table]) -> Finding:
-    quote = inspect(connection).dialect.identifier_preparer.format_table
-    query = text("SELECT has_table_privilege(:table, 'INSERT')")
-    denied = [table.fullname for table in tables if not connection.execute(query, {"table": quote(table)}).scalar_one()]
+def _privileges(connection: Connection, schemas: Sequence[HandlerSchema], tables: Sequence[Table]) -> Finding:
+    """Look for all that docs/security.md says workers need."""
+    wanted = [(table, name) for table in tables for name in _NEEDED.get(table.fullname, ("SELECT", "INSERT"))]
+    denied = [f"{name} ON {table.fullname}" for table, name in wanted if not _may(connection, table, name)]
+    denied += [f"USAGE ON SEQUENCE {name}" for table in tables for name in _forbidden_sequences(connection, table)]
+    if any(schema.migrations for schema in schemas) and not _may_read_versions(connection):
+        denied.append(f"SELECT ON {_VERSIONS}")
     if denied:
-        return Finding(
-            "table privileges", "problem", f"may not insert into {', '.join(denied)}", "GRANT INSERT on them"
-        )
-    return Finding("table privileges", "ok", "INSERT on all tables that are there")
+        role = connection.execute(text("SELECT current_user")).scalar_one()
+        grants = "; ".join(f"GRANT {one} TO {role}" for one in denied)
+        return Finding("table privileges", "problem", f"{role} lacks {', '.join(denied)}", f"{grants};")
+    return Finding("table privileges", "ok", "SELECT and INSERT on all tables that are there, and their sequences")
+
+
+def _may(connection: Connection, table: Table, privilege: str) -> bool:
+    name = inspect(connection).dialect.identifier_preparer.format_table(table)
+    query = text("SELECT has_table_privilege(:table, :privilege)")
+    return bool(connection.execute(query, {"table": name, "privilege": privilege}).scalar_one())
+
+
+def _may_read_versions(connection: Connection) -> bool:
+    query = text("SELECT to_regclass(:table) IS NULL OR has_table_privilege(to_regclass(:table), 'SELECT')")
+    return bool(connection.execute(query, {"table": _VERSIONS}).scalar_one())
+
+
+def _forbidden_sequences(connection: Connection, table: Table) -> list[str]:
+    """Return the sequences that defaults of a table's columns count with, as far as they may not be used.
+
+    An identity's sequence needs no privilege of its own.
+    """
+    name = inspect(connection).dialect.identifier_preparer.format_table(table)
+    return list(connection.scalars(_FORBIDDEN_SEQUENCES, {"table": name}))

@@ -116,6 +116,25 @@ def test_operators_commands_need_what_the_page_says(weak: Project, admin: Any) -
     assert denied(admin) == []
 
 
+def test_check_says_each_privilege_of_the_page_that_is_missing(
+    weak: Project, admin: Any, database_url: str, role: str
+) -> None:
+    admin.execute_command("ACL", "SETUSER", "streamfea", *granted()[2])
+    engine = create_engine(database_url)
+    for privilege, of in [
+        ("SELECT", "seen"), ("INSERT", "seen"), ("USAGE", "SEQUENCE seen_id_seq"),
+        ("DELETE", "streamfea_ledger"), ("UPDATE", "streamfea_ledger_horizon"),
+    ]:  # fmt: skip
+        with engine.begin() as connection:
+            connection.execute(text(f"REVOKE {privilege} ON {of} FROM {role}"))
+        [told] = [one for one in weak.json("check", expect=1) if one["what"] == "table privileges"]
+        assert f"GRANT {privilege} ON {of} TO {role};" in told["remedy"]
+        with engine.begin() as connection:
+            connection.execute(text(f"GRANT {privilege} ON {of} TO {role}"))
+    weak.json("check")
+    engine.dispose()
+
+
 def denied(admin: Any) -> list[str]:
     """Return what someone may not do and tried to."""
     entries = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in admin.execute_command("ACL", "LOG")]
