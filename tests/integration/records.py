@@ -217,6 +217,25 @@ def _roll_back_savepoint(session: Session) -> None:
     savepoint.rollback()
 
 
+def _use_driver(session: Session) -> None:
+    session.connection().connection.cursor().execute("SELECT 1")
+
+
+def _set_tenant(session: Session) -> None:
+    session.execute(text("SELECT set_config('app.tenant', 'mine', true)"))
+
+
+def _tell_tenant(session: Session) -> None:
+    tenant = session.scalar(text("SELECT coalesce(current_setting('app.tenant', true), '')"))
+    session.add(Plain(note=f"tenant {tenant}"))
+
+
+def _change_new(session: Session) -> None:
+    for new in session.new:
+        if isinstance(new, (Item, Plain)) and new.note is not None:
+            new.note += f" and changed, of {len(session.new)}"
+
+
 def _fail(_session: Session) -> None:
     raise BrokenError("as planned")
 
