@@ -171,7 +171,9 @@ class Runner:
             commit = partial(self._commit_rows, session, done, outcomes)
             return Ready(done, Part(rest), partial(self._start_rows, session), commit)
         session.start()
-        return self._commit_together(session, done, rest, outcomes, batch)
+        # What was in already stays in, also where this run did not come to it.
+        entered = [entry for entry in batch if entry.id not in known]
+        return self._commit_together(session, done, rest, outcomes, entered)
 
     def _start(self, session: DbSession, entries: Sequence[Entry], landed: Callable[[], bool]) -> None:
         """Do what must come before the first statement of a shared transaction."""

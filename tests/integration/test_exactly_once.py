@@ -110,6 +110,24 @@ def test_a_batch_that_is_delivered_again_is_done_once(engine: Engine, sessions: 
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
 
+def test_what_was_done_before_stays_done_when_a_batch_is_cut_short(
+    engine: Engine, sessions: "sessionmaker[DbSession]"
+) -> None:
+    start(engine)
+    entries = [entry(number) for number in range(1, 6)]
+    assert verdicts(run_adding(sessions, entries[:4])) == [Verdict.DONE] * 4
+
+    def query_and_add(session: DbSession, one: Entry) -> None:
+        session.execute(text("SELECT 1"))
+        session.add(Plain(note=one.id))
+
+    shortest = group_commit(sessions, query_and_add, commit_interval_seconds=0)
+    assert verdicts(next(shortest.run(entries))) == [Verdict.DUPLICATE]  # so much time, and no more
+    assert noted(engine) == [1, 2, 3, 4]
+    assert verdicts(run_adding(sessions, entries)) == [Verdict.DUPLICATE] * 4 + [Verdict.DONE]
+    assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
+
+
 def test_a_whole_batch_that_is_delivered_again_is_done_once(
     engine: Engine, sessions: "sessionmaker[DbSession]"
 ) -> None:
@@ -333,13 +351,14 @@ def group_commit(
     batch_size: int = 100,
     *,
     overlap: bool = False,
+    commit_interval_seconds: float = 60,
 ) -> GroupCommit:
     return GroupCommit(
         sessions,
         process,
         None if process_batch is None else WholeBatch(lambda one: one.id, process_batch),
         batch_size=batch_size,
-        commit_interval_seconds=60,
+        commit_interval_seconds=commit_interval_seconds,
         stop=NEVER,
         ledger=Ledger("s", "g"),
         overlap=overlap,
