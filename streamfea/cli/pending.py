@@ -27,6 +27,7 @@ from streamfea.streams.pending import PendingEntry, PendingFilter, pending_entri
 _STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red"}
 
 _MOST = 2**31 - 1
+_WIDE = 100  # columns of a terminal that has room for queue and consumer
 
 
 def register(app: typer.Typer) -> None:
@@ -103,24 +104,23 @@ def _print(seen: _Seen, queues: list[Queue]) -> None:
     if not shown:
         out.print(f"Nothing is pending in {_named(queues).removeprefix('queue ')}.")
         return
-    several = len(queues) > 1
-    names = ["queue"] if several else []
-    table = new_table(*names, "id", "state", "now", "idle", "age", "tries", "consumer", right=["idle", "age", "tries"])
-    table.columns[len(names)].no_wrap = True  # ids stay whole, the last column gives way
-    table.columns[len(names) + 2].no_wrap = True
+    queue_too, consumer_too = len(queues) > 1, len(queues) == 1 or out.width >= _WIDE
+    first, last = ["queue"] if queue_too else [], ["consumer"] if consumer_too else []
+    table = new_table(*first, "id", "state", "now", "idle", "age", "tries", *last, right=["idle", "age", "tries"])
+    for column in table.columns[len(first) : len(first) + 3]:
+        column.no_wrap = True  # the last column gives way
     table.columns[-1].overflow = "ellipsis"
-    table.columns[-1].no_wrap = True
     held = {one.consumer for one in shown if one.running_ms is not None}
     for one in shown:
         table.add_row(
-            *([one.queue] if several else []),
+            *([plain(one.queue)] if queue_too else []),
             one.id,
             f"[{_STATE_STYLES[one.state]}]{one.state}[/]",
             _now(one, held),
             human_ms(one.idle_ms),
             human_ms(one.age_ms),
             str(one.deliveries),
-            plain(one.consumer),
+            *([plain(one.consumer)] if consumer_too else []),
         )
     out.print(table)
     if seen.total > len(shown):
@@ -131,9 +131,9 @@ def _print(seen: _Seen, queues: list[Queue]) -> None:
 def _now(entry: PendingEntry, with_a_running_record: set[str]) -> str:
     """Return what happens to an entry right now."""
     if entry.running_ms is not None:
-        return f"runs for {human_ms(entry.running_ms)}, pid {entry.pid}"
+        return f"runs {human_ms(entry.running_ms)}, pid {entry.pid}"
     if entry.due_in_ms is not None:
         return f"due in {human_ms(entry.due_in_ms)}"
     if entry.state == "in-flight" and entry.consumer in with_a_running_record:
-        return f"in its batch, pid {entry.pid}"
+        return "in its batch"
     return f"pid {entry.pid}" if entry.pid is not None else "-"

@@ -82,9 +82,9 @@ def test_the_record_that_runs_is_told_from_those_of_its_batch(project: Project, 
         entries = project.json("pending")
         assert {one["pid"] for one in entries} == {worker.pid}
         assert [one["id"] for one in entries if one["running_ms"] is not None] == [hanging.decode()]
-        told = project.run("pending", columns=120)
-        assert re.search(rf"runs for [0-9.]+s, pid {worker.pid}", told)
-        assert told.count(f"in its batch, pid {worker.pid}") == len(entries) - 1
+        told = project.run("pending", columns=80)
+        assert re.search(rf"in-flight +runs [0-9.]+s, pid {worker.pid} ", told)
+        assert len(re.findall(r"in-flight +in its batch ", told)) == len(entries) - 1
 
 
 def test_the_age_of_what_is_not_delivered_counts(lone: Project, client: Redis) -> None:
