@@ -3,9 +3,11 @@
 import json
 import unicodedata
 
-__all__ = ["printable", "printable_json"]
+__all__ = ["printable", "printable_json", "without_surrogates"]
 
 _KEPT = "\n\t"
+# What "surrogateescape" makes of the bytes of a name that are not UTF-8.
+_ESCAPED_BYTES = {chr(0xDC00 + byte) for byte in range(0x80, 0x100)}
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
@@ -24,6 +26,11 @@ def printable_json(json_text: str) -> str:
     if json_text.isprintable():
         return json_text
     return "".join(one if _is_shown(one, one_line=False) else json.dumps(one)[1:-1] for one in json_text)
+def without_surrogates(text: str) -> str:
+    r"""Return `text` as JSON can hold it for everyone, with bytes that were not UTF-8 written out, as in `\xff`."""
+    if text.isascii():
+        return text
+    return "".join(_written_out(one) if "\ud800" <= one <= "\udfff" else one for one in text)
 
 
 def _is_shown(character: str, one_line: bool) -> bool:
@@ -33,4 +40,6 @@ def _is_shown(character: str, one_line: bool) -> bool:
 
 
 def _written_out(character: str) -> str:
+    if character in _ESCAPED_BYTES:
+        return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")

@@ -21,7 +21,7 @@ from rich.text import Text
 from streamfea.durations import parse_duration
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.observe.logs import configure_logging
-from streamfea.printable import printable
+from streamfea.printable import printable, without_surrogates
 from streamfea.settings import Settings, folder_of, load_settings
 from streamfea.streams.connect import open_redis
 
@@ -127,7 +127,9 @@ def print_json(rows: Iterable[Any]) -> None:
     """Print dataclasses, or dictionaries, as one JSON array, each as it comes."""
     before = "[\n"
     for row in rows:
-        print(before + indent(json.dumps(row if isinstance(row, dict) else asdict(row), indent=2), "  "), end="")
+        members = row if isinstance(row, dict) else asdict(row)
+        safe = {name: without_surrogates(value) if isinstance(value, str) else value for name, value in members.items()}
+        print(before + indent(json.dumps(safe, indent=2), "  "), end="")
         before = ",\n"
     print("\n]" if before == ",\n" else "[]")
 

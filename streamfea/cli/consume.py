@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, queue_argument, read_settings
-from streamfea.errors import ConfigurationError
+from streamfea.errors import ConfigurationError, UsageError
 from streamfea.observe.stdio import unblock
+from streamfea.printable import without_surrogates
 from streamfea.settings import Queue, Settings
 from streamfea.streams.presence import Holder, consumer_name
 from streamfea.work.child import preflight_main
@@ -52,6 +53,8 @@ def consume(
     Example: streamfea consume events --workers 4
     """
     unblock()
+    if name is not None and without_surrogates(name) != name:
+        raise UsageError("--name has to be UTF-8 text")
     settings = read_settings(config)
     chosen = settings.select(queues or [])
     if workers == 0:

@@ -7,12 +7,14 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import InvalidResponse
 from redis.retry import Retry
 
 from streamfea.embedded import ensure_valkey
 from streamfea.errors import ConfigurationError
 from streamfea.settings import RedisSettings
+from streamfea.streams.names import NAME_ERRORS
 
 _EMBEDDED = "embedded:"
 _CONNECT_TIMEOUT_SECONDS = 5.0
@@ -36,6 +38,7 @@ def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redi
         url = ensure_valkey(Path(url.removeprefix(_EMBEDDED)))
     options: dict[str, Any] = {
         "protocol": 2,  # replies have one shape in RESP2 and another in RESP3
+        "command_packer": _Packer(),
         "socket_timeout": block.total_seconds() + _ANSWER_TIMEOUT_SECONDS,
         "socket_connect_timeout": _CONNECT_TIMEOUT_SECONDS,
         "retry": Retry(NoBackoff(), 0),
@@ -53,6 +56,24 @@ def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redi
         problem = str(error).rpartition(".__init__() ")[2]
         raise ConfigurationError(f"redis.url cannot be used: {problem}") from error
     return client
+
+
+class _Packer:
+    """Packs commands with hiredis, which knows no text but UTF-8; names that are not go as the bytes they were."""
+
+    def __init__(self) -> None:
+        self._hiredis: Any = HiredisRespSerializer()
+
+    def pack(self, *command: Any) -> Any:
+        """Return a command as it is sent."""
+        try:
+            return self._hiredis.pack(*command)
+        except UnicodeEncodeError:
+            return self._hiredis.pack(*(_as_bytes(one) if isinstance(one, str) else one for one in command))
+
+
+def _as_bytes(text: str) -> bytes:
+    return text.encode("utf-8", NAME_ERRORS)
 
 
 class _Client(Redis):

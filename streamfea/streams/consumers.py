@@ -14,6 +14,7 @@ from streamfea.settings import Queue
 from streamfea.streams.clock import server_now_ms
 from streamfea.streams.faults import group_is_gone
 from streamfea.streams.keys import presence_key
+from streamfea.streams.names import name_of
 from streamfea.streams.presence import Holder, Presence
 from streamfea.streams.scripts import Scripts
 
@@ -56,7 +57,7 @@ def members(client: Redis, queue: Queue) -> list[Member]:
         if group_is_gone(error) or "no such key" in str(error):
             return []
         raise
-    names = [reply["name"].decode("utf-8", "backslashreplace") for reply in replies]
+    names = [name_of(reply["name"]) for reply in replies]
     keys = [presence_key(queue.stream, queue.group, name) for name in names]
     holders: Any = client.mget(keys) if keys else []
     now_ms = server_now_ms(client)

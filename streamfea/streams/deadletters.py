@@ -12,6 +12,7 @@ from streamfea.errors import StreamfeaError
 from streamfea.settings import Queue
 from streamfea.streams.keys import dead_letters_key
 from streamfea.streams.lasterror import LastError
+from streamfea.streams.names import name_of
 from streamfea.streams.scripts import Scripts
 
 __all__ = [
@@ -260,6 +261,6 @@ def _dead_letter(letter_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
         traceback=says("traceback"),
         deliveries=int(deliveries) if deliveries.isdecimal() else 0,
         failed_at=says("failed-at"),
-        consumer=says("consumer"),
+        consumer=name_of(fields.get(f"{_PROVENANCE}consumer".encode(), b"")),
         fields={name: value for name, value in fields.items() if not name.startswith(_PROVENANCE.encode())},
     )

@@ -14,6 +14,7 @@ from streamfea.streams.faults import group_is_gone, is_full
 from streamfea.streams.keys import dead_letters_key, errors_key
 from streamfea.streams.lasterror import LastError
 from streamfea.streams.marks import Joined, join, mark_group
+from streamfea.streams.names import name_of
 from streamfea.streams.scripts import Scripts
 from streamfea.streams.shim import legacy_backlog
 
@@ -183,7 +184,7 @@ class Group:
     def _bury_without_script(self, entry_id: str, origin: list[Any], fields: list[bytes]) -> bool:
         """Bury an entry with more fields than Lua can pass on; our lease keeps others from claiming it meanwhile."""
         delivery = self._client.xpending_range(self._stream, self.queue.group, entry_id, entry_id, 1)
-        if not delivery or delivery[0]["consumer"].decode() != self.consumer:
+        if not delivery or name_of(delivery[0]["consumer"]) != self.consumer:
             return False
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.execute_command("XADD", self._dead, "*", *fields, *origin)
@@ -239,7 +240,7 @@ class Group:
                 raise
             return True
         last = next(
-            (one["last-delivered-id"].decode() for one in groups if one["name"].decode() == self.queue.group),
+            (one["last-delivered-id"].decode() for one in groups if one["name"] == self.queue.group.encode()),
             "0",
         )
         return not self._client.xrange(self._stream, f"({last}", "+", count=1)
@@ -275,7 +276,7 @@ class Group:
 
     def _exists(self) -> bool:
         try:
-            return any(one["name"].decode() == self.queue.group for one in self._client.xinfo_groups(self._stream))
+            return any(one["name"] == self.queue.group.encode() for one in self._client.xinfo_groups(self._stream))
         except ResponseError:
             return False
 
@@ -308,4 +309,4 @@ def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 
 def _claimed(reply: Sequence[Any]) -> Claimed:
     entry_id, deliveries, last_error, *owner = reply
-    return Claimed(entry_id.decode(), deliveries, LastError.from_json(last_error), *(one.decode() for one in owner))
+    return Claimed(entry_id.decode(), deliveries, LastError.from_json(last_error), *map(name_of, owner))

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import PurePath
 from typing import Self
 
+from streamfea.streams.names import NAME_ERRORS
 _FRAME = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
 _LIBRARY = re.compile(r"[/\\](?:streamfea|lib[/\\]python[0-9.]+)[/\\]")
 
@@ -28,6 +29,8 @@ class LastError:
     @classmethod
     def from_json(cls, text: bytes | str) -> "Self | None":
         """Return what `text` holds, or None when it is empty."""
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", NAME_ERRORS)
         return cls(**json.loads(text)) if text else None
 
     def to_json(self) -> str:

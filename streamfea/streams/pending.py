@@ -15,6 +15,7 @@ from streamfea.streams.consumers import Member, members
 from streamfea.streams.faults import group_is_gone
 from streamfea.streams.keys import errors_key
 from streamfea.streams.lasterror import LastError
+from streamfea.streams.names import name_of
 
 __all__ = ["PendingEntry", "PendingFilter", "pending_entries", "pending_entry"]
 
@@ -111,7 +112,7 @@ def _entry(
     now_ms: int,
 ) -> PendingEntry:
     entry_id = pending["message_id"].decode()
-    consumer = pending["consumer"].decode("utf-8", "backslashreplace")
+    consumer = name_of(pending["consumer"])
     owner = owners.get(consumer)
     failed = last_error if last_error and last_error.type else None
     waiting = last_error if last_error and not last_error.alone else None

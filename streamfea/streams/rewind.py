@@ -9,6 +9,7 @@ from streamfea.durations import to_ms
 from streamfea.settings import Queue
 from streamfea.streams.faults import group_is_gone
 from streamfea.streams.keys import errors_key
+from streamfea.streams.names import name_of
 from streamfea.streams.scripts import Scripts
 
 __all__ = ["at_work_within", "rewind"]
@@ -34,4 +35,4 @@ def rewind(client: Redis, queue: Queue, *, force: bool = False) -> list[str]:
         if group_is_gone(error) or "no such key" in str(error):
             return []  # a group that is not there will be created at the beginning
         raise
-    return [name.decode() for name in busy]
+    return [name_of(name) for name in busy]

@@ -17,6 +17,7 @@ from streamfea.streams.faults import group_is_gone
 from streamfea.streams.group import Group
 from streamfea.streams.keys import errors_key
 from streamfea.streams.lasterror import LastError
+from streamfea.streams.names import name_of
 from streamfea.streams.pending import pending_entry
 from streamfea.streams.scripts import Scripts
 
@@ -68,7 +69,7 @@ def make_due(
             raise
         replies = [[b"not pending"]] * len(entry_ids)
     for entry_id, (verdict, *about) in zip(entry_ids, replies, strict=True):
-        consumer, idle_ms = (about[0].decode("utf-8", "backslashreplace"), int(about[1])) if about else ("", 0)
+        consumer, idle_ms = (name_of(about[0]), int(about[1])) if about else ("", 0)
         yield Unstuck(entry_id, verdict.decode(), consumer, idle_ms, in_hand=verdict == b"in hand")
 
 
