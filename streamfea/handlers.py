@@ -87,11 +87,11 @@ def _handler_of(queue: Queue, module: ModuleType, where: str) -> Handler:
     if callable(batch):
         kind = _record_type(where, module, batch, of_list=True)
         takes["process_batch"] = f"list[{type_name(kind)}]"
-        decode = _decoder(where, batch, kind)
+        decode = _decoder(where, batch, kind, queue)
     if callable(process):
         kind = _record_type(where, module, process)
         takes["process"] = type_name(kind)
-        one = _decoding(process, _decoder(where, process, kind))
+        one = _decoding(process, _decoder(where, process, kind, queue))
     elif callable(batch):
         one = _batch_of_one(batch, decode)
     else:
@@ -155,9 +155,9 @@ def _record_type(where: str, module: ModuleType, function: Callable[..., Any], *
         raise ConfigurationError(f"{where}: {name}: {error}") from error
 
 
-def _decoder(where: str, function: Callable[..., Any], kind: Any) -> Decode | None:
+def _decoder(where: str, function: Callable[..., Any], kind: Any, queue: Queue) -> Decode | None:
     try:
-        return decoder_of(kind)
+        return decoder_of(kind, from_text=queue.field == "*")
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {_called(function)}: {error}") from error
 

@@ -18,6 +18,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import from_json
 
 from streamfea.errors import ConfigurationError, Reject
+from streamfea.texts import with_json_values
 
 __all__ = ["Decode", "decoder_of", "type_name"]
 
@@ -30,8 +31,10 @@ _LONGEST_REASON = 500
 _MOST_REASONS = 5
 
 
-def decoder_of(annotation: Any) -> Decode | None:
+def decoder_of(annotation: Any, *, from_text: bool = False) -> Decode | None:
     """Return what makes `annotation` of a record's bytes; None when it is the bytes that are wanted.
+
+    With `from_text` the record is an object whose values are all text: "5" is an int where one is wanted.
 
     Raises `ConfigurationError` that names what is supported.
     """
@@ -42,7 +45,7 @@ def decoder_of(annotation: Any) -> Decode | None:
     for member in _members(annotation):
         if not _is_supported(member):
             raise ConfigurationError(f"a record cannot be {type_name(annotation)}: annotate it as {_SUPPORTED}")
-    return _json_decoder(annotation)
+    return _json_decoder(annotation, from_text=from_text)
 
 
 def type_name(annotation: Any) -> str:
@@ -54,9 +57,14 @@ def type_name(annotation: Any) -> str:
     return str(annotation).replace("typing.", "")
 
 
-def _json_decoder(annotation: Any) -> Decode:
+def _json_decoder(annotation: Any, *, from_text: bool) -> Decode:
     try:
-        return _by_pydantic(annotation) if _needs_pydantic(annotation) else _by_msgspec(annotation)
+        if _needs_pydantic(annotation):
+            decode = _by_pydantic(annotation)
+        else:
+            decode = _by_msgspec(annotation, strict=not from_text)
+        with_values = with_json_values(annotation) if from_text else None
+        return decode if with_values is None else lambda record: decode(with_values(record))
     except (TypeError, ValueError, NameError, PydanticUserError) as error:
         problem = str(error).strip().splitlines()[0]
         raise ConfigurationError(f"records cannot be decoded into {type_name(annotation)}: {problem}") from error
@@ -69,8 +77,8 @@ def _text(record: bytes) -> str:
         raise Reject(_not_utf8(record, error)) from None
 
 
-def _by_msgspec(annotation: Any) -> Decode:
-    decode_json = msgspec.json.Decoder(annotation).decode
+def _by_msgspec(annotation: Any, *, strict: bool) -> Decode:
+    decode_json = msgspec.json.Decoder(annotation, strict=strict).decode
 
     def decode(record: bytes) -> Any:
         try:
