@@ -244,6 +244,15 @@ class Queue(ConsumerSettings):
             )
         return self
 
+    @field_validator("field")
+    @classmethod
+    def _field_is_not_of_dead_letters(cls, field: str) -> str:
+        if field.startswith("streamfea-"):
+            raise ValueError(
+                'names that begin with "streamfea-" are those of dead letters: have producers use another field'
+            )
+        return field
+
 
 class Settings(BaseSettings):
     """All settings in force; `source` is the file that they come from."""

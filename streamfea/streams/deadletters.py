@@ -38,8 +38,17 @@ _LARGE = b"+"
 # As a script, whose reply redis-py leaves as it is: a field may be there twice.
 _READ = "return redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])"
 
-# What the names of the fields begin with that say where a dead letter comes from; the others are the entry's own.
+# What the names of the fields begin with that say where a dead letter comes from. They come after the entry's own, of
+# which some may be called likewise; this one comes first.
 _PROVENANCE = "streamfea-"
+_FIRST = f"{_PROVENANCE}entry-id"
+_NAMES = {
+    f"{_PROVENANCE}{name}".encode()
+    for name in (
+        "entry-id", "stream", "group", "queue", "consumer", "deliveries", "reason", "error-type", "error", "traceback",
+        "failed-at", "cause",
+    )
+}  # fmt: skip
 # A page that is read, and what one call puts back at most: a few milliseconds of the server's time.
 _PAGE = 1000
 _PAGE_BYTES = 1 << 20
@@ -169,7 +178,7 @@ def replay(client: Redis, queue: Queue, letter_ids: Sequence[str]) -> list[str]:
     entry, whose deliveries are counted from 0.
     """
     dead, stream = dead_letters_key(queue.stream, queue.group), queue.stream
-    replies: list[bytes] = Scripts(client).run("replay", [dead, stream], [_REPLAY_BYTES, _PROVENANCE, *letter_ids])
+    replies: list[bytes] = Scripts(client).run("replay", [dead, stream], [_REPLAY_BYTES, _FIRST, *letter_ids])
     if replies == [_LARGE]:
         return [_replay_large(client, dead, stream, letter_ids[0])]
     return [one.decode() for one in replies]
@@ -214,8 +223,8 @@ def _replay_large(client: Redis, dead: str, stream: str, letter_id: str) -> str:
         letters = pipeline.eval(_READ, 1, dead, letter_id)
         pipeline.multi()
         for _, parts in letters:
-            pairs = zip(parts[::2], parts[1::2], strict=True)
-            own = [part for pair in pairs if not pair[0].startswith(_PROVENANCE.encode()) for part in pair]
+            ours = [place for place, name in enumerate(parts[::2]) if name == _FIRST.encode()]
+            own = parts[: 2 * ours[-1]] if ours else parts
             pipeline.xdel(dead, "0-0")  # refused before anything is done to whom removing is not permitted
             pipeline.execute_command("XADD", stream, "*", *own)
             Scripts(pipeline).run("remove_replayed", [dead, stream], [letter_id, len(own)])
@@ -262,5 +271,5 @@ def _dead_letter(letter_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
         deliveries=int(deliveries) if deliveries.isdecimal() else 0,
         failed_at=says("failed-at"),
         consumer=name_of(fields.get(f"{_PROVENANCE}consumer".encode(), b"")),
-        fields={name: value for name, value in fields.items() if not name.startswith(_PROVENANCE.encode())},
+        fields={name: value for name, value in fields.items() if name not in _NAMES},
     )

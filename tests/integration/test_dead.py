@@ -139,6 +139,22 @@ def test_a_replayed_letter_is_an_entry_with_the_fields_that_it_had(lone: Project
     assert [letter.id for letter in letters(client, lone.stream)] == [other]
 
 
+@pytest.mark.parametrize("many", [[], _MANY_FIELDS], ids=["few fields", "many fields"])
+def test_a_producers_own_fields_that_are_called_like_ours_are_kept(
+    lone: Project, client: Redis, many: list[bytes]
+) -> None:
+    names = (b"streamfea-trace", b"streamfea-entry-id", b"streamfea-error")
+    fields = [*many, b"record", b"x", *(part for name in names for part in (name, b"a producer's"))]
+    letter_id = bury(client, lone.stream, fields)
+    [letter] = letters(client, lone.stream)
+    assert letter.fields[b"streamfea-trace"] == b"a producer's"
+    assert letter.error == "no luck"
+    run(lone, "dead", "replay", "q", letter_id)
+    raw: Any = client
+    assert raw.eval("return redis.call('XRANGE', KEYS[1], '-', '+')[1][2]", 1, lone.stream) == fields
+    assert letters(client, lone.stream) == []
+
+
 def test_a_letter_is_found_by_the_id_of_its_entry_as_well(lone: Project, client: Redis) -> None:
     bury_many(client, lone.stream, 3)
     letter = letters(client, lone.stream)[1]

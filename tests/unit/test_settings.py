@@ -156,6 +156,7 @@ def test_a_list_and_its_stream_share_a_slot_but_no_key(file: Path, lines: str, s
         ('legacy_list = "a"\nstream = "a"', "queues.orders: a cannot be both a list and the stream"),
         ('legacy_errors = "orders"', "queues.orders: orders cannot be both a list and the stream"),
         ('legacy_list = "a"\nlegacy_errors = "a"', "queues.orders: legacy_list and legacy_errors are both a"),
+        ('field = "streamfea-record"', 'names that begin with "streamfea-" are those of dead letters'),
         ('legacy_list = "a"\nfield = "*"', 'which field = "*" has no name for: set field = "record"'),
         (
             'legacy_list = "a"\n[queues.more]\nhandler = "x"\nlegacy_errors = "a"',

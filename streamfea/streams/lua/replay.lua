@@ -1,7 +1,7 @@
 -- Put dead letters' own fields back at the end of the stream, and remove the letters.
 --
 -- KEYS  dead-letter stream, stream
--- ARGV  number of bytes after which to stop, what the names of the fields begin with that are not the entry's own, ids
+-- ARGV  number of bytes after which to stop, name of the field with which what is not the entry's own begins, ids
 -- Reply a list that has, for each id that was dealt with, in order: the id of the entry that it has become, '' when
 --       there is no such letter, '-' when it has no fields of its own, and then it stays; only '+' when the first has
 --       more than Lua can pass on, an error when it cannot be put back, and then nothing is changed
@@ -11,21 +11,19 @@
 -- has been added.
 redis.replicate_commands() -- 6.2 refuses to write after XRANGE otherwise; later versions always do this
 local dead, stream = KEYS[1], KEYS[2]
-local bytes, prefix = tonumber(ARGV[1]), ARGV[2]
+local bytes, first_of_ours = tonumber(ARGV[1]), ARGV[2]
 
 -- Removes nothing, but fails without the permission to remove. Also the first write of the script: a server at
 -- maxmemory refuses to add only in a script that has not written yet, and what is moved needs no more memory.
 redis.call('XDEL', dead, '0-0')
 
 local function own_fields(letter)
-    local fields = {}
+    -- Ours come last; a producer's field may have the same name as one of them.
+    local length = #letter
     for i = 1, #letter, 2 do
-        if letter[i]:sub(1, #prefix) ~= prefix then
-            fields[#fields + 1] = letter[i]
-            fields[#fields + 1] = letter[i + 1]
-        end
+        length = letter[i] == first_of_ours and i - 1 or length
     end
-    return fields
+    return { unpack(letter, 1, math.min(length, 7001)) }
 end
 
 local done, size = {}, 0
