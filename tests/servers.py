@@ -14,12 +14,29 @@ from tests.waiting import wait_until
 
 
 @contextmanager
-def redis_server(folder: Path, *options: str, executable: str | None = None, tls: bool = False) -> Iterator[int]:
-    """Run a Redis with these options on loopback, with its files in `folder`; yield its port."""
+def redis_server(
+    folder: Path,
+    *options: str,
+    executable: str | None = None,
+    tls: bool = False,
+    port: int | None = None,
+    config: Path | None = None,
+) -> Iterator[int]:
+    """Run a Redis with these options, and a `config` file, on loopback, with its files in `folder`; yield its port."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     listen = ("--port", "0", "--tls-port", str(port)) if tls else ("--port", str(port))
-    command = [executable or valkey_executable(), "--bind", "127.0.0.1", *listen, "--dir", str(folder), *options]
+    files = [str(config)] if config else []
+    command = [
+        executable or valkey_executable(),
+        *files,
+        "--bind",
+        "127.0.0.1",
+        *listen,
+        "--dir",
+        str(folder),
+        *options,
+    ]
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:

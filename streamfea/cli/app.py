@@ -45,6 +45,38 @@ def main() -> None:
         sys.exit(_report(message, _FAILED, debug=debug))
 
 
+        message = _of_a_server(error) or f"{failure(error)}; --debug shows the traceback"
+        code = _CANNOT_WORK if _is_distrusted(error) else _FAILED
+        sys.exit(_report(message, code, debug=debug))
+
+
+def _of_a_server(error: Exception) -> str | None:
+    """Return in a line what one of the servers, or the way there, had to complain about."""
+    from redis.exceptions import RedisError  # noqa: PLC0415 - loaded already if it is one of its own
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    if isinstance(error, RedisError):
+        from streamfea.streams.faults import told  # noqa: PLC0415
+
+        return f"Redis: {told(error)}"
+    if isinstance(error, SQLAlchemyError):
+        cause = getattr(error, "orig", None) or error
+        remedy = ": run `streamfea initdb`" if getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE else ""
+        return f"PostgreSQL: {str(cause).strip().splitlines()[0]}{remedy}"
+    return None
+
+
+def _is_distrusted(error: Exception) -> bool:
+    """Tell whether a certificate is in the way: the configuration cannot work, whatever is tried again."""
+    from redis.exceptions import RedisError  # noqa: PLC0415 - as above
+
+    if not isinstance(error, RedisError):
+        return False
+    from streamfea.streams.faults import is_distrusted  # noqa: PLC0415
+
+    return is_distrusted(error)
+
+
 def _report(message: str, code: int, *, debug: bool) -> int:
     if debug:
         print(printable(traceback.format_exc()), file=sys.stderr)

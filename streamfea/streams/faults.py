@@ -7,6 +7,7 @@
 | what is no reply of a Redis at all | something between us and the server answers in its place | wait |
 | NOGROUP, UNBLOCKED | the group, or the stream, was deleted | create the group again |
 | NOAUTH, WRONGPASS, NOPERM | we are not let in, or may not do this | stop and tell |
+| `unknown command` | the command is renamed or forbidden, or a Sentinel answers | stop and tell |
 | WRONGTYPE | a key holds something that is not ours | stop and tell |
 | MOVED, ASK, CROSSSLOT | the server is a node of a cluster, and we talk to it as if it were alone | stop and tell |
 | a TLS handshake that fails over certificates | the server, or we, cannot be trusted | stop and tell |
@@ -33,7 +34,16 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-__all__ = ["group_is_gone", "is_full", "is_outage", "must_stop", "told", "was_unblocked"]
+__all__ = [
+    "group_is_gone",
+    "is_distrusted",
+    "is_full",
+    "is_outage",
+    "is_unknown_command",
+    "must_stop",
+    "told",
+    "was_unblocked",
+]
 
 # redis-py leaves the code out of the text of errors that it has a type for; ClusterError is CLUSTERDOWN, MASTERDOWN and
 # what a cluster's client gives up with.
@@ -71,6 +81,8 @@ _NOT_LET_IN_TYPES = (AuthenticationError, AuthorizationError, NoPermissionError)
 # Reasons that OpenSSL gives: an alert from the server, or files that it cannot use.
 _OUR_CERTIFICATE = ("CERTIFICATE", "UNKNOWN_CA", "KEY_VALUES_MISMATCH", "PEM", "NO_START_LINE")
 _WRONG_TYPE = ("WRONGTYPE",)
+# Of a command by itself, and of one in a script, in the words of 6.2 and of 7.0.
+_UNKNOWN = ("unknown command", "unknown subcommand", "Unknown Redis command called from", "Unknown subcommand")
 _CLUSTER_TYPES = (MovedError, AskError, ClusterCrossSlotError)
 _CLUSTER = ("MOVED", "ASK ", "CROSSSLOT", "Script attempted to access a non local key in a cluster node")
 
@@ -97,9 +109,19 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and _code(error).startswith("OOM"))
 
 
+def is_unknown_command(error: BaseException) -> bool:
+    """Tell whether the server does not know a command that it was sent, or that a script runs."""
+    return isinstance(error, ResponseError) and any(words.lower() in str(error).lower() for words in _UNKNOWN)
+
+
 def must_stop(error: BaseException) -> bool:
     """Tell whether only the operator can help."""
     return isinstance(error, RedisError) and _remedy(error) is not None
+
+
+def is_distrusted(error: RedisError) -> bool:
+    """Tell whether a TLS connection cannot be made because of a certificate, the server's or ours."""
+    return _distrust(error) is not None
 
 
 def told(error: RedisError) -> str:
@@ -107,6 +129,8 @@ def told(error: RedisError) -> str:
     text = _distrust(error) or " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MovedError):
         text = f"MOVED {text}"
+    if "slot not served" in text:
+        text += " (a cluster in which no node serves this key's slot: it has no slots yet, or has lost that node)"
     remedy = _remedy(error)
     return f"{text}: {remedy}" if remedy else text
 
@@ -118,6 +142,11 @@ def _remedy(error: RedisError) -> str | None:
         return "check redis.url, and tls_ca_file, tls_cert_file, tls_key_file in [redis]"
     if isinstance(error, _NOT_LET_IN_TYPES) or code.startswith(_NOT_LET_IN):
         return "check redis.username, its password and what they may do"
+    if is_unknown_command(error):
+        return (
+            "the server has this command renamed or forbidden, or is no Redis 6.2 or later (a Sentinel?); "
+            "`streamfea check` tells which commands it lacks"
+        )
     if code.startswith(_WRONG_TYPE):
         return "a key is in use for something else; set another stream or list, or remove the key"
     if isinstance(error, _CLUSTER_TYPES) or code.startswith(_CLUSTER):

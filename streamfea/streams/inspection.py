@@ -2,17 +2,20 @@
 
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from streamfea.finding import Finding
 from streamfea.settings import Queue
-from streamfea.streams.faults import told
+from streamfea.streams.faults import is_outage, is_unknown_command, told
 from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key, presence_key
 
-__all__ = ["inspect_redis"]
+__all__ = ["inspect_redis", "why_useless"]
+
+
+_OLDEST = (6, 2)
 
 
 def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
@@ -21,6 +24,9 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
         client.ping()
     except RedisError as error:
         yield Finding("redis", "problem", told(error), "start it, or correct redis.url, username or password")
+        return
+    if sentinel := _sentinel(client):
+        yield Finding("redis", "problem", *sentinel)
         return
     info = _info(client)
     yield _version(client, info, queues[0])
@@ -32,6 +38,35 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
         yield _permissions(client, queue)
 
 
+def why_useless(client: Redis, queue: Queue) -> str | None:
+    """Return why no worker of `queue` can work with this server, whatever it is permitted; None if it can.
+
+    Raises what redis-py raises when the server is away.
+    """
+    if sentinel := _sentinel(client):
+        return ": ".join(sentinel)
+    unusable = _unusable(client, queue)
+    unknown = unusable and unusable._replace(denied=[])
+    return ": ".join((_named(unknown), _remedy(unknown))) if unknown and unknown.unknown else None
+
+
+def _sentinel(client: Redis) -> tuple[str, str] | None:
+    """Return what to say when a Sentinel answers, and the remedy."""
+    info = _info(client)
+    if "sentinel" not in (info.get("redis_mode"), info.get("server_mode")):
+        return None
+    try:
+        masters: dict[str, Any] = client.sentinel_masters()  # type: ignore[assignment]  # redis-py leaves the types of replies open
+    except RedisError:
+        masters = {}
+    known = [f"{name} at {one['ip']}:{one['port']}" for name, one in masters.items()]
+    watched = f", which watches {', '.join(known)}" if known else ""
+    return (
+        f"a Sentinel answers at redis.url{watched}",
+        "set redis.url to the host and port of the Redis that holds the stream",
+    )
+
+
 def _version(client: Redis, info: dict[str, object], queue: Queue) -> Finding:
     name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
     version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
@@ -40,11 +75,16 @@ def _version(client: Redis, info: dict[str, object], queue: Queue) -> Finding:
     except NoPermissionError:
         pass  # told with the other permissions
     except ResponseError as error:
-        if "syntax error" in str(error) or "unknown command" in str(error):
+        if "syntax error" in str(error) or (is_unknown_command(error) and _is_old(str(version))):
             return Finding(
                 "redis", "problem", f"{name} {version} is too old", "upgrade to Redis 6.2 or later, or Valkey"
             )
     return Finding("redis", "ok", f"{name} {version}")
+
+
+def _is_old(version: str) -> bool:
+    numbers = [int(one) for one in version.split(".")[:2] if one.isdecimal()]
+    return len(numbers) == len(_OLDEST) and tuple(numbers) < _OLDEST
 
 
 def _persistence(client: Redis, info: dict[str, object]) -> Finding:
@@ -139,15 +179,49 @@ def _permissions(client: Redis, queue: Queue) -> Finding:
     Redis looks at permissions before anything else.
     """
     what = f"queue {queue.name}: permissions"
-    denied = [" ".join(names) for names, arguments in _commands(queue) if _is_denied(client, *names, *arguments)]
-    if not denied:
+    try:
+        unusable = _unusable(client, queue)
+    except RedisError as error:
+        return Finding(what, "problem", told(error), "run `streamfea check` again")
+    if not unusable:
         return Finding(what, "ok", "all commands on all keys")
-    return Finding(
-        what,
-        "problem",
-        f"not permitted: {', '.join(denied)}",
-        "grant them with ACL SETUSER",
-    )
+    return Finding(what, "problem", _named(unusable), _remedy(unusable))
+
+
+class _Unusable(NamedTuple):
+    """Commands, with their keys, that an ACL denies, and names of commands that the server does not have."""
+
+    denied: list[str]
+    unknown: list[str]
+
+
+def _unusable(client: Redis, queue: Queue) -> _Unusable | None:
+    """Return the commands that cannot be used; None when all can. All are tried in one round trip."""
+    commands = list(_commands(queue))
+    untyped: Any = client  # redis-py leaves execute_command() untyped
+    with untyped.pipeline(transaction=False) as pipeline:
+        for names, arguments in commands:
+            pipeline.execute_command(*names, *arguments)
+        replies = pipeline.execute(raise_on_error=False)
+    tried = list(zip((names for names, _ in commands), replies, strict=True))
+    for _, reply in tried:
+        if isinstance(reply, RedisError) and is_outage(reply):
+            raise reply
+    denied = [" ".join(names) for names, reply in tried if isinstance(reply, NoPermissionError)]
+    unknown = [names[0] for names, reply in tried if is_unknown_command(reply)]
+    return _Unusable(denied, list(dict.fromkeys(unknown))) if denied or unknown else None
+
+
+def _named(unusable: _Unusable) -> str:
+    told = {"not permitted": unusable.denied, "renamed or forbidden": unusable.unknown}
+    return "; ".join(f"{what}: {', '.join(commands)}" for what, commands in told.items() if commands)
+
+
+def _remedy(unusable: _Unusable) -> str:
+    remedies = ["grant them with ACL SETUSER"] if unusable.denied else []
+    if unusable.unknown:
+        remedies.append("remove rename-command from the server's configuration")
+    return "; ".join(remedies)
 
 
 def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
@@ -174,10 +248,15 @@ def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
     yield ["XDEL", stream], ["0-0"]
     yield ["SET", janitor_key(stream, queue.group)], ["nobody", "NX", "XX"]
     yield ["GET", presence_key(stream, queue.group, "nobody")], []
+    yield ["MGET", presence_key(stream, queue.group, "nobody")], []
+    yield ["DEL", presence_key(stream, queue.group, "nobody")], []
+    yield ["EXISTS", stream], []
     yield ["HSET", errors], []
+    yield ["HMGET", errors], ["0-0"]
     yield ["HGET", errors], ["0-0"]
     yield ["HDEL", errors], ["0-0"]
     yield ["HLEN", errors], []
+    yield ["HSCAN", errors], [0]
     yield ["EVALSHA"], ["0" * 40, 1, stream]
     yield ["SCRIPT", "LOAD"], ["return 1"]
     yield ["TIME"], []
@@ -186,16 +265,6 @@ def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
         yield ["LRANGE", key], ["no-number", 0]
         yield ["LTRIM", key], ["no-number", 0]
         yield ["BLMOVE", key], [key, "RIGHT", "RIGHT", "no-number"]
-
-
-def _is_denied(client: Redis, *command: object) -> bool:
-    try:
-        _run(client, *command)
-    except NoPermissionError:
-        return True
-    except RedisError:
-        return False
-    return False
 
 
 def _run(client: Redis, *command: object) -> Any:

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
 
 from streamfea.work.guard import end_if_child
+from streamfea.streams.faults import told
 from streamfea.work.policy import chain_of
 from streamfea.work.stopping import StopSignal
 
@@ -88,7 +89,9 @@ def _wait(stop: StopSignal, seconds: float) -> None:
 
 def first_line(error: BaseException | None) -> str:
     """Return the first line of what the server said first: later errors are but what came of that one."""
-    told = [link for link in chain_of(error) if isinstance(link, (psycopg.Error, RedisError))]
-    cause = told[-1] if told else error
+    said = [link for link in chain_of(error) if isinstance(link, (psycopg.Error, RedisError))]
+    cause = said[-1] if said else error
+    if isinstance(cause, RedisError):
+        return told(cause)
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(cause).__name__

@@ -13,6 +13,7 @@ from streamfea.settings import Queue, Settings
 from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Group
 from streamfea.work.guard import end_if_child
+from streamfea.streams.inspection import why_useless
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Fault, whose_fault
 from streamfea.work.servers import is_refusal, open_servers
@@ -40,6 +41,9 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
             raise ConfigurationError(problem)
         redis = Patience("Redis", is_outage, stop)
         for queue in queues:
+            useless = redis.call(lambda queue=queue: why_useless(client, queue))  # type: ignore[misc]  # bound at once
+            if useless:
+                raise ConfigurationError(f"redis, queue {queue.name}: {useless}")
             redis.call(Group(client, queue, "preflight").create)
 
 

@@ -104,7 +104,9 @@ def test_consume_stops_with_a_sentence(
         secured = Project(tmp_path / "secured", f"rediss://localhost:{port}", database_url, project.stream)
         secured.configure_servers(redis={"tls_ca_file": str(pki.ca_file)})
         told = secured.run("consume", expect=2, timeout=40)
+        asked = secured.run("status", expect=2)
     assert told.splitlines()[-1].startswith("Error: redis, queue q: the server's certificate is refused: ")
+    assert asked.startswith("Error: Redis: the server's certificate is refused: ")
 
 
 def test_redis_is_shown_our_certificate_if_there_is_one(redis_socket: Path, pki: Pki) -> None:
