@@ -26,6 +26,8 @@ def printable_json(json_text: str) -> str:
     if json_text.isprintable():
         return json_text
     return "".join(one if _is_shown(one, one_line=False) else json.dumps(one)[1:-1] for one in json_text)
+
+
 def without_surrogates(text: str) -> str:
     r"""Return `text` as JSON can hold it for everyone, with bytes that were not UTF-8 written out, as in `\xff`."""
     if text.isascii():

@@ -44,7 +44,6 @@ def main() -> None:
         message = complaint_of_server(error) or f"{failure(error)}; --debug shows the traceback"
         sys.exit(_report(message, _FAILED, debug=debug))
 
-
         message = _of_a_server(error) or f"{failure(error)}; --debug shows the traceback"
         code = _CANNOT_WORK if _is_distrusted(error) else _FAILED
         sys.exit(_report(message, code, debug=debug))

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Self
 
 from streamfea.streams.names import NAME_ERRORS
+
 _FRAME = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
 _LIBRARY = re.compile(r"[/\\](?:streamfea|lib[/\\]python[0-9.]+)[/\\]")
 

@@ -11,6 +11,7 @@ from streamfea.streams.clock import age_ms, as_ms
 from streamfea.streams.consumers import members
 from streamfea.streams.faults import group_is_gone, told
 from streamfea.streams.keys import dead_letters_key, errors_key
+from streamfea.streams.leftovers import count_retrying
 from streamfea.streams.scripts import Scripts
 
 __all__ = ["QueueStatus", "group_info", "queue_status"]
@@ -80,7 +81,7 @@ def queue_status(client: Redis, queue: Queue) -> QueueStatus:
         lag_exact=exact,
         entries_read=group.get("entries-read") if group else 0,
         pending=pending,
-        retrying=min(pending, int(_known(errors))),
+        retrying=count_retrying(client, queue, rows=int(_known(errors)), pending=pending),
         dead=int(_known(dead)),
         oldest_pending_ms=None if oldest is None else age_ms(oldest, now_ms),
         consumers=sum(one.alive != "no" for one in members(client, queue)) if group else 0,

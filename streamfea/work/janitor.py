@@ -17,6 +17,7 @@ from streamfea.settings import Queue
 from streamfea.streams.consumers import forget_all_idle, members
 from streamfea.streams.faults import is_full
 from streamfea.streams.keys import janitor_key
+from streamfea.streams.leftovers import Sweeper
 from streamfea.streams.trim import Trimmer, first_id
 
 __all__ = ["Janitor"]
@@ -27,6 +28,7 @@ _EVERY_SECONDS = 1.0
 _LOOK_BETWEEN_EVERY_SECONDS = 10.0
 _FORGET_EVERY_SECONDS = 60.0
 _PRUNE_EVERY_SECONDS = 30.0
+_SWEEP_EVERY_SECONDS = 10.0
 # How long a turn may keep the worker from its next batch; what is left is the next turn's.
 _TURN_SECONDS = 0.03
 # As many as a turn may take, with thousands of others in the group.
@@ -59,11 +61,13 @@ class Janitor:
         self._forget_after = forget_after
         self._prune_ledger = prune_ledger
         self._trimmer = Trimmer(client, queue.stream, queue.retention, queue.group)
+        self._sweeper = Sweeper(client, queue)
         self._key = janitor_key(queue.stream, queue.group)
         self._turn_at = 0.0
         self._between_at = 0.0
         self._forget_at = 0.0
         self._dead: list[str] = []
+        self._sweep_at = 0.0
         self._prune_at = 0.0
 
     def tidy(self) -> None:
@@ -76,6 +80,8 @@ class Janitor:
             return
         if self._queue.retention.removes:
             self._trim_until(now + _TURN_SECONDS)
+        if now >= self._sweep_at and self._sweeper.sweep():
+            self._sweep_at = now + _SWEEP_EVERY_SECONDS
         if now >= self._forget_at:
             self._forget_at = now + _FORGET_EVERY_SECONDS
             self._look_for_dead()

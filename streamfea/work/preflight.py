@@ -12,8 +12,8 @@ from streamfea.handlers import Handler, load_handlers
 from streamfea.settings import Queue, Settings
 from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Group
-from streamfea.work.guard import end_if_child
 from streamfea.streams.inspection import why_useless
+from streamfea.work.guard import end_if_child
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Fault, whose_fault
 from streamfea.work.servers import is_refusal, open_servers

@@ -3,7 +3,7 @@
 -- KEYS  stream, dead-letter stream, errors hash
 -- ARGV  group, consumer, id, number of provenance arguments, provenance (field, value, ...),
 --       the entry's fields as they were read (field, value, ...), used when the stream has lost the entry
--- Reply 1; 0 when the entry is not ours any more, and then nothing is changed
+-- Reply 1; 0 when the entry is not ours any more; if it is not even pending, no last error is left of it
 --
 -- Atomic, so that an entry is always either pending or a dead letter, never both and never neither.
 redis.replicate_commands() -- 6.2 refuses to write after XPENDING or TIME otherwise; later versions always do this
@@ -12,6 +12,9 @@ local group, consumer, id, provenance = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV
 
 local delivery = redis.call('XPENDING', stream, group, id, id, 1)[1]
 if not delivery or delivery[2] ~= consumer then
+    if not delivery then
+        redis.call('HDEL', errors, id)
+    end
     return 0
 end
 local letter = {}

@@ -12,6 +12,9 @@ local group, consumer, id = ARGV[1], ARGV[2], ARGV[3]
 
 local delivery = redis.call('XPENDING', stream, group, id, id, 1)[1]
 if not delivery or delivery[2] ~= consumer then
+    if not delivery then
+        redis.call('HDEL', errors, id)
+    end
     return false
 end
 local entry = redis.call('XRANGE', stream, id, id)[1]

@@ -15,13 +15,17 @@ for i = 4, #ARGV, 3 do
     local id, deliveries, last_error = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local delivery = redis.call('XPENDING', stream, group, id, id, 1)[1]
     if delivery and delivery[2] == consumer then
-        redis.call('XCLAIM', stream, group, consumer, 0, id, 'IDLE', ARGV[3], 'RETRYCOUNT', deliveries, 'JUSTID')
-        if last_error == '' then
+        local left = redis.call(
+            'XCLAIM', stream, group, consumer, 0, id, 'IDLE', ARGV[3], 'RETRYCOUNT', deliveries, 'JUSTID'
+        )
+        if last_error == '' or #left == 0 then
             redis.call('HDEL', errors, id)
         else
             redis.call('HSET', errors, id, last_error)
         end
         handed = handed + 1
+    elseif not delivery then
+        redis.call('HDEL', errors, id)
     end
 end
 return handed

@@ -23,6 +23,7 @@ for i = 5 + count, #ARGV do
     local id = ARGV[i]
     local delivery = redis.call('XPENDING', stream, group, id, id, 1)[1]
     if not delivery then
+        redis.call('HDEL', errors, id)
         replies[#replies + 1] = { 'not pending' }
     else
         local consumer, idle = delivery[2], delivery[3]
@@ -31,11 +32,15 @@ for i = 5 + count, #ARGV do
         local waits = last_error and not last_error.alone
         if waits or idle >= claim_idle or dead[consumer] or force then
             -- Whoever claims it looks at both, the idle time and when it is due.
-            if last_error and last_error.due_ms > now then
+            local left = redis.call(
+                'XCLAIM', stream, group, consumer, 0, id, 'IDLE', math.max(idle, claim_idle), 'JUSTID'
+            )
+            if #left == 0 then -- deleted from the stream
+                redis.call('HDEL', errors, id)
+            elseif last_error and last_error.due_ms > now then
                 last_error.due_ms = now
                 redis.call('HSET', errors, id, cjson.encode(last_error))
             end
-            redis.call('XCLAIM', stream, group, consumer, 0, id, 'IDLE', math.max(idle, claim_idle), 'JUSTID')
             replies[#replies + 1] = { 'due', consumer, idle }
         else
             replies[#replies + 1] = { 'in hand', consumer, idle }
