@@ -42,32 +42,12 @@ def main() -> None:
         from streamfea.work.complaints import complaint_of_server  # noqa: PLC0415 - most commands end well
 
         message = complaint_of_server(error) or f"{failure(error)}; --debug shows the traceback"
-        sys.exit(_report(message, _FAILED, debug=debug))
-
-        message = _of_a_server(error) or f"{failure(error)}; --debug shows the traceback"
-        code = _CANNOT_WORK if _is_distrusted(error) else _FAILED
-        sys.exit(_report(message, code, debug=debug))
-
-
-def _of_a_server(error: Exception) -> str | None:
-    """Return in a line what one of the servers, or the way there, had to complain about."""
-    from redis.exceptions import RedisError  # noqa: PLC0415 - loaded already if it is one of its own
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-
-    if isinstance(error, RedisError):
-        from streamfea.streams.faults import told  # noqa: PLC0415
-
-        return f"Redis: {told(error)}"
-    if isinstance(error, SQLAlchemyError):
-        cause = getattr(error, "orig", None) or error
-        remedy = ": run `streamfea initdb`" if getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE else ""
-        return f"PostgreSQL: {str(cause).strip().splitlines()[0]}{remedy}"
-    return None
+        sys.exit(_report(message, _CANNOT_WORK if _is_distrusted(error) else _FAILED, debug=debug))
 
 
 def _is_distrusted(error: Exception) -> bool:
     """Tell whether a certificate is in the way: the configuration cannot work, whatever is tried again."""
-    from redis.exceptions import RedisError  # noqa: PLC0415 - as above
+    from redis.exceptions import RedisError  # noqa: PLC0415 - loaded already if it is one of its own
 
     if not isinstance(error, RedisError):
         return False

@@ -1,8 +1,8 @@
 """Is this Redis one that keeps records, and may we use it: the Redis side of `streamfea check`."""
 
 import secrets
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -16,6 +16,8 @@ __all__ = ["inspect_redis", "why_useless"]
 
 
 _OLDEST = (6, 2)
+# The words of a command that are worth telling, and its other arguments.
+_Command: TypeAlias = tuple[list[str], list[object]]
 
 
 def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
@@ -43,11 +45,11 @@ def why_useless(client: Redis, queue: Queue) -> str | None:
 
     Raises what redis-py raises when the server is away.
     """
-    if sentinel := _sentinel(client):
-        return ": ".join(sentinel)
-    unusable = _unusable(client, queue)
-    unknown = unusable and unusable._replace(denied=[])
-    return ": ".join((_named(unknown), _remedy(unknown))) if unknown and unknown.unknown else None
+    unusable = _unusable(client, _workers_commands(queue))
+    if unusable is None or not unusable.unknown:
+        return None
+    unknown = unusable._replace(denied=[])
+    return ": ".join(_sentinel(client) or (_named(unknown), _remedy(unknown)))
 
 
 def _sentinel(client: Redis) -> tuple[str, str] | None:
@@ -180,7 +182,7 @@ def _permissions(client: Redis, queue: Queue) -> Finding:
     """
     what = f"queue {queue.name}: permissions"
     try:
-        unusable = _unusable(client, queue)
+        unusable = _unusable(client, [*_workers_commands(queue), *_operators_commands(queue)])
     except RedisError as error:
         return Finding(what, "problem", told(error), "run `streamfea check` again")
     if not unusable:
@@ -195,9 +197,9 @@ class _Unusable(NamedTuple):
     unknown: list[str]
 
 
-def _unusable(client: Redis, queue: Queue) -> _Unusable | None:
+def _unusable(client: Redis, commands: Iterable[_Command]) -> _Unusable | None:
     """Return the commands that cannot be used; None when all can. All are tried in one round trip."""
-    commands = list(_commands(queue))
+    commands = list(commands)
     untyped: Any = client  # redis-py leaves execute_command() untyped
     with untyped.pipeline(transaction=False) as pipeline:
         for names, arguments in commands:
@@ -224,7 +226,11 @@ def _remedy(unusable: _Unusable) -> str:
     return "; ".join(remedies)
 
 
-def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
+def _operators_commands(queue: Queue) -> Iterator[_Command]:
+    yield ["HLEN", errors_key(queue.stream, queue.group)], []
+
+
+def _workers_commands(queue: Queue) -> Iterator[_Command]:
     """Yield the words of each command that are worth telling, and its other arguments."""
     stream, nowhere = queue.stream, _nowhere()
     dead, errors = dead_letters_key(stream, queue.group), errors_key(stream, queue.group)
@@ -255,7 +261,6 @@ def _commands(queue: Queue) -> Iterator[tuple[list[str], list[object]]]:
     yield ["HMGET", errors], ["0-0"]
     yield ["HGET", errors], ["0-0"]
     yield ["HDEL", errors], ["0-0"]
-    yield ["HLEN", errors], []
     yield ["HSCAN", errors], [0]
     yield ["EVALSHA"], ["0" * 40, 1, stream]
     yield ["SCRIPT", "LOAD"], ["return 1"]

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
 
 from streamfea.streams.faults import told
-from streamfea.work.policy import chain_of
 from streamfea.work.guard import end_if_child
+from streamfea.work.policy import chain_of
 from streamfea.work.stopping import StopSignal
 
 T = TypeVar("T")

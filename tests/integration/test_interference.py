@@ -97,7 +97,7 @@ def test_no_step_leaves_a_last_error_of_what_is_not_pending_any_more(
 
 @pytest.mark.parametrize("by", _INTERFERENCES)
 def test_workers_leave_nothing_of_what_others_take_from_them(project: Project, client: Redis, by: str) -> None:
-    project.configure(backoff="1h")
+    project.configure(backoff="1h", claim_idle="2s")
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "fail"})})
     with project.consuming() as consumer:
         wait_until(lambda: client.exists(errors_key(project.stream, "streamfea")), "it is retried")
