@@ -6,6 +6,8 @@ import structlog
 from sqlalchemy import Engine
 
 from streamfea.database.fencing import session_name
+from streamfea.database.ledger import ledger_of
+from streamfea.database.session import open_sessions
 from streamfea.database.setup import all_schemas, amiss, create_all
 from streamfea.errors import ConfigurationError
 from streamfea.handlers import Handler, load_handlers
@@ -14,6 +16,7 @@ from streamfea.streams.faults import is_outage
 from streamfea.streams.group import Group
 from streamfea.streams.inspection import why_useless
 from streamfea.work.guard import end_if_child
+from streamfea.work.joining import joining
 from streamfea.work.patience import Patience
 from streamfea.work.policy import Fault, whose_fault
 from streamfea.work.servers import is_refusal, open_servers
@@ -44,7 +47,8 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
             useless = redis.call(lambda queue=queue: why_useless(client, queue))  # type: ignore[misc]  # bound at once
             if useless:
                 raise ConfigurationError(f"redis, queue {queue.name}: {useless}")
-            redis.call(Group(client, queue, "preflight").create)
+            group = Group(client, queue, "preflight")
+            joining(group, ledger_of(queue), open_sessions(engine), redis, postgresql)()
 
 
 def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> str | None:

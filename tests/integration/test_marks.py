@@ -33,9 +33,12 @@ def project(project: Project) -> Project:
 
 
 @pytest.mark.core
-def test_a_stream_that_was_deleted_begins_anew_whatever_its_ids(project: Project, client: Redis, rows: Rows) -> None:
+@pytest.mark.parametrize("first", [1, 1_700_000_000_000])
+def test_a_stream_that_was_deleted_begins_anew_whatever_its_ids(
+    project: Project, client: Redis, rows: Rows, first: int
+) -> None:
     for records in (range(5), range(10, 18), range(20, 21)):
-        add_with_ids(client, project.stream, records)
+        add_with_ids(client, project.stream, records, first)
         project.run("consume", "--until-empty")
         client.delete(project.stream)
     assert rows() == [*range(5), *range(10, 18), 20]
