@@ -2,12 +2,18 @@
 
 import pytest
 
-from tests.differential import kinds_of_drivers, kinds_of_listeners, kinds_of_sessions, kinds_of_tables
+from tests.differential import (
+    kinds_of_drivers,
+    kinds_of_listeners,
+    kinds_of_objects,
+    kinds_of_sessions,
+    kinds_of_tables,
+)
 from tests.differential.ways import WAYS, Kind, plain_loop
 
 _KINDS = {
     kind.name: kind
-    for module in (kinds_of_listeners, kinds_of_sessions, kinds_of_tables, kinds_of_drivers)
+    for module in (kinds_of_listeners, kinds_of_objects, kinds_of_sessions, kinds_of_tables, kinds_of_drivers)
     for kind in module.KINDS
 }
 
