@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from streamfea.finding import Finding
 from streamfea.settings import Queue
-from streamfea.streams.faults import is_outage, is_unknown_command, told
+from streamfea.streams.faults import is_full, is_outage, is_unknown_command, told
 from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key, presence_key
 
 __all__ = ["inspect_redis", "why_useless"]
@@ -207,7 +207,9 @@ def _unusable(client: Redis, commands: Iterable[_Command]) -> _Unusable | None:
         replies = pipeline.execute(raise_on_error=False)
     tried = list(zip((names for names, _ in commands), replies, strict=True))
     for _, reply in tried:
-        if isinstance(reply, RedisError) and is_outage(reply):
+        if (
+            isinstance(reply, RedisError) and is_outage(reply) and not is_full(reply)
+        ):  # a full one serves those that read
             raise reply
     denied = [" ".join(names) for names, reply in tried if isinstance(reply, NoPermissionError)]
     unknown = [names[0] for names, reply in tried if is_unknown_command(reply)]

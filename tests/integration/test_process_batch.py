@@ -38,7 +38,8 @@ class Batches:
 
 
 def test_a_good_batch_is_given_whole(batches: Batches, client: Redis) -> None:
-    assert batches.consume(client, *({"n": number} for number in range(5))) == [(number, 5) for number in range(5)]
+    rows = batches.consume(client, *({"n": number} for number in range(6)))
+    assert rows == [(0, 1), *((number, 5) for number in range(1, 6))]  # a worker takes one record to begin with
 
 
 @pytest.mark.parametrize("do", ["fail", "reject"])
@@ -51,6 +52,7 @@ def test_of_a_bad_batch_each_record_is_on_its_own(batches: Batches, client: Redi
 
 
 def test_a_record_that_cannot_be_decoded_does_not_cost_the_others_their_batch(batches: Batches, client: Redis) -> None:
-    assert batches.consume(client, {"n": 0}, '{"n": "one"}', {"n": 2}) == [(0, 2), (2, 2)]
+    rows = batches.consume(client, {"n": 9}, {"n": 0}, '{"n": "one"}', {"n": 2})
+    assert rows == [(9, 1), (0, 2), (2, 2)]  # a worker takes one record to begin with
     [letter] = letters(client, batches.project)
     assert letter["streamfea-reason"] == "rejected"
