@@ -117,6 +117,7 @@ def test_postgresql_stops_and_starts_again(world: World) -> None:
         away_for(_SECONDS)
         ensure_postgresql(world.postgresql)
         world.goes_on()
+        wait_until(lambda: consumer.log().count("PostgreSQL is back") == 2, "both workers go on")
         assert consumer.terminate() == 0
     assert consumer.log().count("waiting for PostgreSQL") == 2, consumer.log()
     assert consumer.log().count("PostgreSQL is back") == 2, consumer.log()
@@ -172,6 +173,7 @@ def test_redis_stops_and_starts_again(world: World) -> None:
         away_for(_SECONDS)
         ensure_valkey(world.valkey)
         world.goes_on()
+        wait_until(lambda: consumer.log().count("Redis is back") == 2, "both workers go on")
         assert consumer.terminate() == 0
     assert consumer.log().count("waiting for Redis") == 2, consumer.log()
     assert consumer.log().count("Redis is back") == 2, consumer.log()
