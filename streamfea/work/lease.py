@@ -78,6 +78,8 @@ class Lease:
         while not self._ended.wait(self.every_seconds):
             self._watch.beat()
             for step in (self.renew, self._keep_name, self._beside):
+                if self._ended.is_set():
+                    return
                 try:
                     step()
                 except RedisError as error:

@@ -9,6 +9,7 @@ from itertools import chain
 
 import structlog
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import sessionmaker
 
@@ -114,6 +115,7 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop, then give back what was not started and leave the group."""
         started = time.monotonic()
+        is_silent = False
         try:
             self._join()
             self._take_name()
@@ -131,15 +133,18 @@ class Worker:
                     self._redis.call(self._janitor.finish)
                     break
             self._finish()
-        except Interrupted:
-            pass
+        except Interrupted as error:
+            is_silent = _is_silent(error)
         except BaseException:
             with suppress(RedisError):  # or a successor would do again what is done
                 self._reader.confirm()
             raise
         finally:
             self._lease.end()
-        self._leave()
+        if is_silent:
+            log.warning("left without handing over: Redis does not answer; others take over after claim_idle")
+        else:
+            self._leave()
         log.info(
             "stopped",
             queue=self._queue.name,
@@ -373,7 +378,9 @@ class Worker:
         try:
             try:
                 self._hand_over()
-            except Interrupted:  # it may be no more than a connection that was cut, and a reply lost with it
+            except Interrupted as error:  # it may be no more than a connection that was cut, and a reply lost with it
+                if _is_silent(error):
+                    raise
                 self._give_back_unseen()
                 self._hand_over()
         except Interrupted as error:
@@ -398,6 +405,11 @@ class Worker:
             self._hold(self._reader.receive())
         except RedisError:
             self._give_back_unseen()
+
+
+def _is_silent(error: Interrupted) -> bool:
+    """Tell whether a server was waited for in vain that did not answer at all: another wait would be as long."""
+    return isinstance(error.__cause__, RedisTimeoutError)
 
 
 def _never_started(held: Claimed | Entry) -> Claimed:
