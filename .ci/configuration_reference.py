@@ -17,8 +17,8 @@ from annotated_types import Ge
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from streamfea.retention import Retention
-from streamfea.settings import ConsumerSettings, Queue, Settings, environment_variable
+from streamfea.config.retention import Retention
+from streamfea.config.settings import ConsumerSettings, Queue, Settings, environment_variable
 
 _WIDTH = 120
 _LONGEST = 42  # a longer line has its description above it

@@ -13,7 +13,7 @@ from benchmarks.contenders.streamfea_queue import contender
 from benchmarks.measure import cpu_seconds, peak_mib, started, wait_until
 from benchmarks.section import Section
 from benchmarks.servers import Servers
-from streamfea.streams.keys import dead_letters_key
+from streamfea.streams.connection.keys import dead_letters_key
 
 _ENTRIES = 5_000_000
 _PENDING = 100_000

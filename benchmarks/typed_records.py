@@ -16,7 +16,7 @@ import pydantic
 
 from benchmarks.section import Section
 from benchmarks.servers import Servers, flights
-from streamfea.records import decoder_of
+from streamfea.handlers.decoding import decoder_of
 
 _ROUNDS = 7
 

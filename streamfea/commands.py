@@ -21,10 +21,10 @@ from contextvars import ContextVar
 
 import typer
 
-from streamfea.database.engine import open_database
-from streamfea.database.session import DbSession, open_sessions
+from streamfea.config.settings import Queue, Settings
+from streamfea.database.connection.engine import open_database
+from streamfea.database.session.session import DbSession, open_sessions
 from streamfea.errors import StreamfeaError
-from streamfea.settings import Queue, Settings
 
 __all__ = ["at_hand", "dbsession", "queue"]
 

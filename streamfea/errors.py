@@ -7,7 +7,7 @@ else here is for the person at the terminal: the message is one sentence that na
 import traceback
 from datetime import timedelta
 
-from streamfea.durations import parse_duration
+from streamfea.core.durations import parse_duration
 
 
 class StreamfeaError(Exception):

@@ -33,10 +33,10 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.sql import operators
 
-from streamfea.transient import DROP, REJECT, ModelType, Transient
+from streamfea.orm.lazy_state import DROP, REJECT, ModelType, Transient
 
 if TYPE_CHECKING:
-    from streamfea.database.session import DbSession
+    from streamfea.database.session.session import DbSession
 
 __all__ = ["Base", "DbSession", "NullableBoolean", "View", "is_view"]
 
@@ -55,7 +55,7 @@ def __getattr__(name: str) -> Any:
     """Return `DbSession`, which is in a layer above this one: only handlers take it from here."""
     if name != "DbSession":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from streamfea.database.session import DbSession  # noqa: PLC0415 - see above
+    from streamfea.database.session.session import DbSession  # noqa: PLC0415 - see above
 
     return DbSession
 

@@ -19,16 +19,16 @@ from typing import Any
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from streamfea.database.engine import open_database
-from streamfea.database.ledger import ledger_of
-from streamfea.database.session import DbSession, open_sessions
-from streamfea.database.setup import all_schemas, create_all
-from streamfea.entry import Entry
-from streamfea.handlers import Handler, load_handler
-from streamfea.settings import DatabaseSettings, Queue, load_settings
-from streamfea.work.commits import group_commit
-from streamfea.work.policy import Outcome, Verdict
-from streamfea.work.stopping import StopSignal
+from streamfea.config.settings import DatabaseSettings, Queue, load_settings
+from streamfea.core.entry import Entry
+from streamfea.database.connection.engine import open_database
+from streamfea.database.exactly_once.ledger import ledger_of
+from streamfea.database.schema.setup import all_schemas, create_all
+from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.handlers.loading import Handler, load_handler
+from streamfea.worker.commits import group_commit
+from streamfea.worker.policy import Outcome, Verdict
+from streamfea.worker.stop_signal import StopSignal
 
 __all__ = ["Outcome", "Trial", "Verdict", "try_handler"]
 

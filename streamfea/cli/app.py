@@ -6,9 +6,9 @@ import traceback
 import typer
 
 from streamfea.cli.commands import LazyCommands
+from streamfea.core.printable import printable
 from streamfea.errors import ConfigurationError, StreamfeaError, failure
 from streamfea.observe.stdio import open_missing
-from streamfea.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -39,7 +39,7 @@ def main() -> None:
         sys.exit(_report(str(error), _FAILED, debug=debug))
     except Exception as error:
         # A handler's own command may raise anything.
-        from streamfea.work.complaints import complaint_of_server  # noqa: PLC0415 - most commands end well
+        from streamfea.processes.complaints import complaint_of_server  # noqa: PLC0415 - most commands end well
 
         message = complaint_of_server(error) or f"{failure(error)}; --debug shows the traceback"
         sys.exit(_report(message, _CANNOT_WORK if _is_distrusted(error) else _FAILED, debug=debug))
@@ -51,7 +51,7 @@ def _is_distrusted(error: Exception) -> bool:
 
     if not isinstance(error, RedisError):
         return False
-    from streamfea.streams.faults import is_distrusted  # noqa: PLC0415
+    from streamfea.streams.connection.errors import is_distrusted  # noqa: PLC0415
 
     return is_distrusted(error)
 

@@ -41,11 +41,11 @@ LISTED = {
         "Show one entry whole: where it is, its fields, and the last error with its traceback, if it has failed.",
     ),
     "retry": Listed(
-        "stuck", "Get moving",
+        "retry_reject", "Get moving",
         "Make pending entries due now: a worker takes them within a second, without waiting for their back-off.",
     ),
     "reject": Listed(
-        "stuck", "Get moving",
+        "retry_reject", "Get moving",
         "Move pending entries to the dead letters, reason `rejected`, with their fields and last error.",
     ),
     "dead": Listed(
@@ -80,11 +80,11 @@ LISTED = {
         "Empty the tables of a queue's handler and process every entry that is still in the stream again. Asks first.",
     ),
     "check": Listed(
-        "setup", "Set up",
+        "check", "Set up",
         "Look at configuration, handlers, both servers, permissions and tables; exit 1 when something is wrong.",
     ),
     "print-config": Listed(
-        "setup", "Set up",
+        "check", "Set up",
         "Print the settings in force as TOML: file, environment and defaults; secrets are masked.",
     ),
     "new-handler": Listed(

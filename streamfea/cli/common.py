@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamfea.durations import parse_duration
+from streamfea.config.settings import Settings, folder_of, load_settings
+from streamfea.core.durations import parse_duration
+from streamfea.core.printable import printable, without_surrogates
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.observe.logs import configure_logging
-from streamfea.printable import printable, without_surrogates
-from streamfea.settings import Settings, folder_of, load_settings
-from streamfea.streams.connect import open_redis
+from streamfea.streams.connection.client import open_redis
 
 __all__ = [
     "ConfigOption",

@@ -6,18 +6,18 @@ from typing import Annotated
 import typer
 
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, queue_argument, read_settings
+from streamfea.config.settings import Queue, Settings
+from streamfea.core.printable import without_surrogates
 from streamfea.errors import ConfigurationError, UsageError
 from streamfea.observe.stdio import unblock
-from streamfea.printable import without_surrogates
-from streamfea.settings import Queue, Settings
-from streamfea.streams.presence import Holder, consumer_name
-from streamfea.work.child import preflight_main
-from streamfea.work.guard import guarded
-from streamfea.work.patience import Interrupted
-from streamfea.work.process import run_worker
-from streamfea.work.shim import feeding, run_shim
-from streamfea.work.stopping import StopAtOnce, StopSignal
-from streamfea.work.supervisor import Supervisor
+from streamfea.processes.child import preflight_main
+from streamfea.processes.shim import feeding, run_shim
+from streamfea.processes.supervisor import Supervisor
+from streamfea.processes.worker_process import run_worker
+from streamfea.streams.consuming.name_lock import Holder, consumer_name
+from streamfea.worker.outage import Interrupted
+from streamfea.worker.process_guard import guarded
+from streamfea.worker.stop_signal import StopAtOnce, StopSignal
 
 
 def register(app: typer.Typer) -> None:

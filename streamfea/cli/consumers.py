@@ -21,10 +21,10 @@ from streamfea.cli.common import (
     read_settings,
 )
 from streamfea.cli.rendering import plain
-from streamfea.durations import to_ms
-from streamfea.printable import printable
-from streamfea.settings import Queue
-from streamfea.streams.consumers import Member, forget_all_idle, members
+from streamfea.config.settings import Queue
+from streamfea.core.durations import to_ms
+from streamfea.core.printable import printable
+from streamfea.streams.operating.members import Member, forget_all_idle, members
 
 _ALIVE_STYLES = {"yes": "green", "no": "bold red", "unknown": "yellow"}
 # Consumers that are forgotten in one step, so that thousands take seconds.

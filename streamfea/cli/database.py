@@ -10,13 +10,13 @@ import typer
 from sqlalchemy import Engine
 
 from streamfea.cli.common import ConfigOption, DebugOption, console, queue_argument, read_settings
-from streamfea.database.engine import open_database
-from streamfea.database.migrations import Migrations
-from streamfea.database.setup import Changes, all_schemas, create_all, drop_all, migrate_all
-from streamfea.database.views import refresh_views
-from streamfea.handlers import load_handler, load_handlers
-from streamfea.schemas import HandlerSchema, schema_of
-from streamfea.settings import Settings
+from streamfea.config.settings import Settings
+from streamfea.database.connection.engine import open_database
+from streamfea.database.schema.migrations import Migrations
+from streamfea.database.schema.refresh_views import refresh_views
+from streamfea.database.schema.setup import Changes, all_schemas, create_all, drop_all, migrate_all
+from streamfea.handlers.loading import load_handler, load_handlers
+from streamfea.handlers.schemas import HandlerSchema, schema_of
 
 __all__ = ["open_engine"]
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from redis import Redis
 
-from streamfea.cli.bulk import bulk
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
@@ -34,12 +33,13 @@ from streamfea.cli.dead_choice import (
     total_of,
 )
 from streamfea.cli.dead_moves import purge_letters, replay_letters
+from streamfea.cli.progress import bulk
 from streamfea.cli.rendering import ErrorCounts, plain
 from streamfea.cli.show import found_as_json, print_found
-from streamfea.settings import Queue
-from streamfea.streams.clock import server_now_ms
-from streamfea.streams.deadletters import DeadLetter
-from streamfea.streams.lookup import found_dead
+from streamfea.config.settings import Queue
+from streamfea.streams.connection.clock import server_now_ms
+from streamfea.streams.operating.dead_letters import DeadLetter
+from streamfea.streams.operating.find_entry import found_dead
 
 __all__ = ["register"]
 

@@ -10,12 +10,12 @@ import typer
 from redis import Redis
 
 from streamfea.cli.common import counted, duration_option, entry_ids, listed
-from streamfea.durations import to_ms
+from streamfea.config.settings import Queue
+from streamfea.core.durations import to_ms
+from streamfea.core.printable import printable
 from streamfea.errors import StreamfeaError, UsageError
-from streamfea.printable import printable
-from streamfea.settings import Queue
-from streamfea.streams.clock import server_now_ms
-from streamfea.streams.deadletters import (
+from streamfea.streams.connection.clock import server_now_ms
+from streamfea.streams.operating.dead_letters import (
     DeadLetter,
     DeadLetterFilter,
     Reason,

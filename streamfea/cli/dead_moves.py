@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from redis import Redis
 
-from streamfea.cli.bulk import bulk, slices
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
@@ -30,9 +29,10 @@ from streamfea.cli.dead_choice import (
     select,
     total_of,
 )
-from streamfea.printable import printable
-from streamfea.settings import Queue
-from streamfea.streams.deadletters import NO_FIELDS, DeadLetter, purge, replay
+from streamfea.cli.progress import bulk, slices
+from streamfea.config.settings import Queue
+from streamfea.core.printable import printable
+from streamfea.streams.operating.dead_letters import NO_FIELDS, DeadLetter, purge, replay
 
 __all__ = ["purge_letters", "replay_letters"]
 

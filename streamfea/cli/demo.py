@@ -25,15 +25,15 @@ from sqlalchemy import Engine, text
 from streamfea.cli.common import DebugOption, console, new_table, read_settings
 from streamfea.cli.produce import put_on_stream
 from streamfea.cli.rendering import plain
-from streamfea.database.engine import open_database
-from streamfea.database.setup import all_schemas, create_all
+from streamfea.config.settings import Queue
+from streamfea.database.connection.engine import open_database
+from streamfea.database.schema.setup import all_schemas, create_all
 from streamfea.embedded import stop
 from streamfea.errors import StreamfeaError
-from streamfea.handlers import load_handlers
-from streamfea.settings import Queue
-from streamfea.streams.connect import open_redis
-from streamfea.streams.deadletters import DeadLetter, dead_letters
-from streamfea.streams.status import queue_status
+from streamfea.handlers.loading import load_handlers
+from streamfea.streams.connection.client import open_redis
+from streamfea.streams.operating.dead_letters import DeadLetter, dead_letters
+from streamfea.streams.operating.status import queue_status
 
 _HANDLER, _DATA = "flights.py", "flights.jsonl.gz"
 # In a wheel they are beside this module, in a clone in a folder of their own.

@@ -19,10 +19,10 @@ from streamfea.cli.common import (
 )
 from streamfea.cli.rendering import text_of
 from streamfea.commands import at_hand
+from streamfea.config.settings import Queue, Settings, load_settings
 from streamfea.errors import ConfigurationError, StreamfeaError, failure
-from streamfea.handlers import Handler, load_handler, load_handlers
-from streamfea.schemas import schema_of
-from streamfea.settings import Queue, Settings, load_settings
+from streamfea.handlers.loading import Handler, load_handler, load_handlers
+from streamfea.handlers.schemas import schema_of
 
 
 def register(app: typer.Typer) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 import tomli_w
 import typer
 
-from streamfea.azafea import is_of_azafea, settings_from_azafea
 from streamfea.cli.common import DebugOption
+from streamfea.config.azafea import is_of_azafea, settings_from_azafea
 from streamfea.errors import ConfigurationError
 
 _HEAD = """\

@@ -21,8 +21,8 @@ from streamfea.cli.common import (
     report,
 )
 from streamfea.cli.rendering import ErrorCounts, plain
-from streamfea.settings import Queue
-from streamfea.streams.pending import PendingEntry, PendingFilter, pending_entries
+from streamfea.config.settings import Queue
+from streamfea.streams.operating.pending import PendingEntry, PendingFilter, pending_entries
 
 _STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red"}
 

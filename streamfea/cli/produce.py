@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streamfea.cli.common import ConfigOption, DebugOption, open_client, queue_argument, read_settings
+from streamfea.config.settings import Queue
 from streamfea.errors import ConfigurationError, StreamfeaError
-from streamfea.settings import Queue
-from streamfea.streams.faults import told
+from streamfea.streams.connection.errors import told
 
 __all__ = ["produce", "put_on_stream"]
 

@@ -12,7 +12,7 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from streamfea.cli.common import console, counted, new_table
-from streamfea.printable import printable
+from streamfea.core.printable import printable
 
 __all__ = ["ErrorCounts", "fields_as_json", "is_safe", "plain", "rendered_fields", "text_of"]
 

@@ -8,16 +8,16 @@ from sqlalchemy import Connection, func, select
 
 from streamfea.cli.common import ConfigOption, DebugOption, console, open_client, queue_argument, read_settings
 from streamfea.cli.database import open_engine
-from streamfea.database.ledger import LEDGER_TABLES, Ledger
-from streamfea.database.schema import tables_there
-from streamfea.database.setup import recreate
-from streamfea.durations import to_ms
+from streamfea.config.settings import Queue
+from streamfea.core.durations import to_ms
+from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
+from streamfea.database.schema.setup import recreate
+from streamfea.database.schema.tables import tables_there
 from streamfea.errors import StreamfeaError
-from streamfea.handlers import Handler, load_handlers
-from streamfea.schemas import HandlerSchema, schema_of, schemas_of
-from streamfea.settings import Queue
-from streamfea.streams.consumers import members
-from streamfea.streams.rewind import at_work_within, rewind
+from streamfea.handlers.loading import Handler, load_handlers
+from streamfea.handlers.schemas import HandlerSchema, schema_of, schemas_of
+from streamfea.streams.operating.members import members
+from streamfea.streams.operating.rewind import at_work_within, rewind
 
 _MANY_ROWS = 1_000
 

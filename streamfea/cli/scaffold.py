@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from streamfea.cli.common import ConfigOption, DebugOption, console
+from streamfea.config.settings import find_config
 from streamfea.errors import ConfigurationError, StreamfeaError
-from streamfea.settings import find_config
 
 _TEMPLATES = files("streamfea.cli") / "templates"
 _NEW_CONFIG = Path("streamfea.toml")

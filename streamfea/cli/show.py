@@ -22,13 +22,13 @@ from streamfea.cli.common import (
     utc,
 )
 from streamfea.cli.rendering import fields_as_json, is_safe, rendered_fields, text_of
-from streamfea.entry import Entry
+from streamfea.config.settings import Queue
+from streamfea.core.entry import Entry
+from streamfea.core.printable import printable
+from streamfea.core.record_field import RecordField
 from streamfea.errors import StreamfeaError, UsageError
-from streamfea.printable import printable
-from streamfea.settings import Queue
-from streamfea.streams.clock import age_ms, server_now_ms
-from streamfea.streams.lookup import Found, look_up
-from streamfea.work.fields import RecordField
+from streamfea.streams.connection.clock import age_ms, server_now_ms
+from streamfea.streams.operating.find_entry import Found, look_up
 
 __all__ = ["found_as_json", "print_found", "register"]
 

@@ -34,11 +34,11 @@ from streamfea.cli.common import (
     utc,
 )
 from streamfea.cli.rendering import plain
-from streamfea.durations import to_ms
+from streamfea.config.settings import Queue
+from streamfea.core.durations import to_ms
 from streamfea.errors import UsageError
-from streamfea.settings import Queue
-from streamfea.streams.faults import told
-from streamfea.streams.status import QueueStatus, queue_status
+from streamfea.streams.connection.errors import told
+from streamfea.streams.operating.status import QueueStatus, queue_status
 
 _WATCH_EVERY_SECONDS = 2.0
 _TOLD_AT_MOST = 6

@@ -7,8 +7,8 @@ import typer
 from redis import Redis
 
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, console, open_client, read_settings
-from streamfea.settings import Queue
-from streamfea.streams.trim import Trimmer, count_acknowledged, is_read
+from streamfea.config.settings import Queue
+from streamfea.streams.consuming.trim import Trimmer, count_acknowledged, is_read
 
 
 def register(app: typer.Typer) -> None:

@@ -10,9 +10,9 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
+from streamfea.config.settings import LogSettings
+from streamfea.core.printable import printable, printable_json
 from streamfea.observe.stdio import lines_lost
-from streamfea.printable import printable, printable_json
-from streamfea.settings import LogSettings
 
 __all__ = ["configure_logging", "say_in_every_line"]
 

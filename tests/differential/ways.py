@@ -10,12 +10,12 @@ from sqlalchemy import Engine, MetaData, create_engine, text
 from sqlalchemy.exc import PendingRollbackError
 from sqlalchemy.orm import Session, sessionmaker
 
-from streamfea.database.ledger import LEDGER_TABLES, Ledger
-from streamfea.database.session import open_sessions
-from streamfea.entry import Entry
-from streamfea.work.batch import GroupCommit
-from streamfea.work.policy import Outcome, Verdict
-from streamfea.work.stopping import StopSignal
+from streamfea.core.entry import Entry
+from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
+from streamfea.database.session.session import open_sessions
+from streamfea.worker.pipeline import GroupCommit
+from streamfea.worker.policy import Outcome, Verdict
+from streamfea.worker.stop_signal import StopSignal
 
 __all__ = ["WAYS", "Kind", "Seen", "Way", "plain_loop"]
 

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import create_engine, text
 
 from streamfea.embedded import ensure_postgresql, ensure_valkey, server_pid, stop
-from streamfea.streams.keys import dead_letters_key, errors_key
+from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from tests.commands import Consumer, Project
 from tests.waiting import wait_until
 

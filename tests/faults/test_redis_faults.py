@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from streamfea.embedded import ensure_valkey
-from streamfea.streams.keys import dead_letters_key, errors_key
+from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from tests.commands import Consumer, Project
 from tests.servers import free_port
 from tests.waiting import wait_until

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from streamfea.embedded import ensure_valkey
-from streamfea.streams.keys import dead_letters_key
+from streamfea.streams.connection.keys import dead_letters_key
 from tests.commands import Project
 from tests.forked import forked, on_terminal, run
 from tests.waiting import wait_until

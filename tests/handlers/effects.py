@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column, object_session
 
 from streamfea import Reject, Retry
-from streamfea.database.session import DbSession
+from streamfea.database.session.session import DbSession
 from streamfea.model import Base
 
 LONGER_THAN_CLAIM_IDLE_SECONDS = 3.0

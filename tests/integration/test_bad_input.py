@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamfea.cli.app import main
+from streamfea.config.settings import describe, load_settings, to_toml
 from streamfea.errors import ConfigurationError
-from streamfea.settings import describe, load_settings, to_toml
 from tests.commands import HANDLERS, Project
 from tests.waiting import wait_until
 

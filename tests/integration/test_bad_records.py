@@ -11,13 +11,13 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 
 from handlers_example import events
-from streamfea.database.session import open_sessions
-from streamfea.entry import Entry
-from streamfea.streams.keys import dead_letters_key
-from streamfea.work.batch import GroupCommit
-from streamfea.work.policy import Verdict
-from streamfea.work.settle import _last_error
-from streamfea.work.stopping import StopSignal
+from streamfea.core.entry import Entry
+from streamfea.database.session.session import open_sessions
+from streamfea.streams.connection.keys import dead_letters_key
+from streamfea.worker.pipeline import GroupCommit
+from streamfea.worker.policy import Verdict
+from streamfea.worker.settlement import _last_error
+from streamfea.worker.stop_signal import StopSignal
 from tests.commands import Project
 
 _TIME = '"timestamp": "2024-01-01T00:00:00Z"'

@@ -66,12 +66,12 @@ from sqlalchemy.orm import (
     validates,
 )  # fmt: skip
 
-from streamfea.database.bulk import Plans, Row
-from streamfea.database.session import DbSession, open_sessions
-from streamfea.entry import Entry
+from streamfea.core.entry import Entry
+from streamfea.database.copy.plans import Plans, Row
+from streamfea.database.session.session import DbSession, open_sessions
 from streamfea.model import Base as StreamfeaBase
-from streamfea.work.batch import GroupCommit
-from streamfea.work.policy import Verdict, outcome_of
+from streamfea.worker.pipeline import GroupCommit
+from streamfea.worker.policy import Verdict, outcome_of
 from tests.integration.test_group_commit import NEVER
 
 _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "200"))

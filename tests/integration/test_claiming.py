@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.settings import Queue
-from streamfea.streams.group import Claimed, Group
-from streamfea.streams.keys import errors_key
-from streamfea.streams.lasterror import LastError
+from streamfea.config.settings import Queue
+from streamfea.streams.connection.keys import errors_key
+from streamfea.streams.consuming.group import Claimed, Group
+from streamfea.streams.consuming.last_error import LastError
 from tests.commands import Project
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
 
-from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key
+from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key
 from tests.commands import Consumer, Project
 from tests.waiting import wait_until
 
@@ -205,7 +205,7 @@ def test_exactly_once_does_not_bury_what_died_after_its_commit(project: Project,
     project.configure(guarantee="exactly-once", max_deliveries=1)
     project.run("initdb")
     dies_before_acknowledging = (
-        "import os; from streamfea.work.settle import Settlement; Settlement.settle = lambda *_, **__: os._exit(3)"
+        "import os; from streamfea.worker.settlement import Settlement as S; S.settle = lambda *_, **__: os._exit(3)"
     )
     with project.consuming(prelude=dies_before_acknowledging) as consumer:
         add(client, project, {"n": 1})

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.settings import Queue
-from streamfea.streams.consumers import forget_if_idle, members
-from streamfea.streams.keys import presence_key
-from streamfea.streams.presence import Holder
-from streamfea.work.janitor import Janitor
+from streamfea.config.settings import Queue
+from streamfea.streams.connection.keys import presence_key
+from streamfea.streams.consuming.name_lock import Holder
+from streamfea.streams.operating.members import forget_if_idle, members
+from streamfea.worker.janitor import Janitor
 from tests.commands import Project
 from tests.waiting import wait_until
 
@@ -147,7 +147,7 @@ def test_thousands_of_dead_names_delay_no_record(
     client.xgroup_create(project.stream, "streamfea", id="0", mkstream=True)
     create_consumers(client, project.stream, 12_000)
     client.xadd(project.stream, {"record": '{"n": 1}'})
-    long_ago = "import streamfea.work.janitor as janitor; from datetime import timedelta; "
+    long_ago = "import streamfea.worker.janitor as janitor; from datetime import timedelta; "
     long_ago += "janitor.Janitor.__init__.__kwdefaults__['forget_after'] = timedelta(0)"
     with project.consuming("--workers", "1", prelude=long_ago) as consumer:
         wait_until(lambda: rows() == [1], "the first record is done")

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, create_engine, inspect, text
 
-from streamfea.database.schema import lock_schema
+from streamfea.database.schema.tables import lock_schema
 from tests.commands import Project
 from tests.waiting import wait_until
 
@@ -289,10 +289,10 @@ def test_nullable_boolean_and_chunks_work_in_a_handler(place: Workplace, engine:
 _MIGRATE_ONLY = """
 import sys
 import sqlalchemy as sa
-from streamfea.database.migrations import Migrations
-from streamfea.handlers import load_handler
-from streamfea.schemas import schema_of
-from streamfea.settings import Queue
+from streamfea.database.schema.migrations import Migrations
+from streamfea.handlers.loading import load_handler
+from streamfea.handlers.schemas import schema_of
+from streamfea.config.settings import Queue
 
 schema = schema_of(load_handler(Queue(name="q", handler="things", stream="s")))
 engine = sa.create_engine(sys.argv[1])
@@ -303,7 +303,7 @@ engine.dispose()
 _TRY = """
 import sys, tracemalloc
 import sqlalchemy as sa
-from streamfea.database.session import open_sessions
+from streamfea.database.session.session import open_sessions
 from things import Thing
 
 engine = sa.create_engine(sys.argv[1])

@@ -11,10 +11,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.settings import Queue
-from streamfea.streams.deadletters import NO_FIELDS, DeadLetter, Reason, dead_letters, provenance, replay
-from streamfea.streams.keys import dead_letters_key
-from streamfea.streams.lasterror import LastError
+from streamfea.config.settings import Queue
+from streamfea.streams.connection.keys import dead_letters_key
+from streamfea.streams.consuming.last_error import LastError
+from streamfea.streams.operating.dead_letters import NO_FIELDS, DeadLetter, Reason, dead_letters, provenance, replay
 from tests.commands import Project
 from tests.forked import run
 

@@ -12,14 +12,14 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from streamfea.settings import Queue, RedisSettings
-from streamfea.streams.connect import open_redis
-from streamfea.streams.faults import group_is_gone, is_outage, must_stop, told
-from streamfea.streams.group import Group
-from streamfea.streams.lasterror import LastError
-from streamfea.streams.reader import Reader
-from streamfea.streams.shim import LegacyLists
-from streamfea.streams.trim import Trimmer
+from streamfea.config.settings import Queue, RedisSettings
+from streamfea.streams.connection.client import open_redis
+from streamfea.streams.connection.errors import group_is_gone, is_outage, must_stop, told
+from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.last_error import LastError
+from streamfea.streams.consuming.legacy_lists import LegacyLists
+from streamfea.streams.consuming.reader import Reader
+from streamfea.streams.consuming.trim import Trimmer
 from tests.servers import answers, free_port, redis_server
 from tests.waiting import wait_until
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from streamfea.database.ledger import LEDGER_TABLES, Ledger
-from streamfea.database.session import DbSession, open_sessions
-from streamfea.entry import Entry
+from streamfea.core.entry import Entry
+from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
+from streamfea.database.session.session import DbSession, open_sessions
 from streamfea.errors import ConfigurationError
-from streamfea.work.batch import GroupCommit
-from streamfea.work.policy import Outcome, Verdict, outcome_of
-from streamfea.work.runner import WholeBatch
+from streamfea.worker.pipeline import GroupCommit
+from streamfea.worker.policy import Outcome, Verdict, outcome_of
+from streamfea.worker.transaction import WholeBatch
 from tests.integration.records import STEPS, Base, Plain, run_steps
 from tests.integration.test_group_commit import (
     NEVER,

@@ -13,11 +13,11 @@ from sqlalchemy import Engine, create_engine, event, insert, select, text
 from sqlalchemy.exc import PendingRollbackError
 from sqlalchemy.orm import Session, sessionmaker
 
-from streamfea.database.session import DbSession, open_sessions
-from streamfea.entry import Entry
-from streamfea.work.batch import GroupCommit
-from streamfea.work.policy import Outcome, Verdict, outcome_of
-from streamfea.work.stopping import StopSignal
+from streamfea.core.entry import Entry
+from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.worker.pipeline import GroupCommit
+from streamfea.worker.policy import Outcome, Verdict, outcome_of
+from streamfea.worker.stop_signal import StopSignal
 from tests.integration.records import STEPS, Base, Item, Owner, Plain, run_steps
 
 _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "150"))

@@ -16,8 +16,8 @@ def test_the_command():
     from typer.testing import CliRunner
     import readings
     from streamfea.commands import at_hand
-    from streamfea.database.engine import open_database
-    from streamfea.settings import load_settings
+    from streamfea.database.connection.engine import open_database
+    from streamfea.config.settings import load_settings
 
     settings = load_settings()
     readings.Base.metadata.create_all(open_database(settings.database))

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from streamfea.cli.app import app, main
 from streamfea.commands import at_hand, dbsession, queue
+from streamfea.config.settings import Settings, load_settings
 from streamfea.errors import StreamfeaError
-from streamfea.settings import Settings, load_settings
 from tests.commands import Project
 
 Rows = Callable[[], list[int]]

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.entry import Entry
-from streamfea.settings import Queue
-from streamfea.streams.group import Claimed, Group
-from streamfea.streams.keys import errors_key
-from streamfea.streams.lasterror import LastError
-from streamfea.streams.leftovers import Sweeper
-from streamfea.streams.unstick import make_due
+from streamfea.config.settings import Queue
+from streamfea.core.entry import Entry
+from streamfea.streams.connection.keys import errors_key
+from streamfea.streams.consuming.group import Claimed, Group
+from streamfea.streams.consuming.last_error import LastError
+from streamfea.streams.consuming.leftovers import Sweeper
+from streamfea.streams.operating.retry_and_reject import make_due
 from tests.commands import Project
 from tests.waiting import wait_until
 

@@ -11,9 +11,9 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import sessionmaker
 
-from streamfea.database.engine import open_database
-from streamfea.database.fencing import end_transactions, session_name
-from streamfea.settings import DatabaseSettings, Queue
+from streamfea.config.settings import DatabaseSettings, Queue
+from streamfea.database.connection.engine import open_database
+from streamfea.database.connection.fencing import end_transactions, session_name
 from tests.commands import Project
 from tests.integration.test_consume import add, nothing_is_left, times_delivered
 from tests.waiting import wait_until

@@ -11,7 +11,7 @@ from redis import Redis
 from sqlalchemy import create_engine, make_url, text
 
 from streamfea.embedded import ensure_valkey
-from streamfea.streams.keys import dead_letters_key
+from streamfea.streams.connection.keys import dead_letters_key
 from tests.commands import Project
 
 _PAGE = Path(__file__).parents[2] / "docs" / "security.md"

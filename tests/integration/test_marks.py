@@ -12,13 +12,13 @@ from redis import Redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
-from streamfea.database.ledger import LEDGER_TABLES, Ledger
-from streamfea.settings import Queue
-from streamfea.streams.group import Group
-from streamfea.streams.keys import errors_key
-from streamfea.streams.marks import MARK_PREFIX, is_mark, join
-from streamfea.streams.reader import Reader
-from streamfea.streams.trim import Trimmer
+from streamfea.config.settings import Queue
+from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
+from streamfea.streams.connection.keys import errors_key
+from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.marks import MARK_PREFIX, is_mark, join
+from streamfea.streams.consuming.reader import Reader
+from streamfea.streams.consuming.trim import Trimmer
 from tests.commands import Project
 from tests.waiting import wait_until
 

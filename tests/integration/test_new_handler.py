@@ -10,8 +10,8 @@ import pytest
 from redis import Redis
 
 from streamfea.cli.scaffold import new_handler
+from streamfea.config.settings import load_settings
 from streamfea.errors import StreamfeaError
-from streamfea.settings import load_settings
 from tests.commands import Project
 
 _RECORD = b'{"name": "first", "value": 1.5, "at": "2026-01-31T12:00:00Z"}\n'

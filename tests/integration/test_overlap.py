@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from streamfea.database.session import DbSession, open_sessions
-from streamfea.entry import Entry
-from streamfea.work.batch import GroupCommit
-from streamfea.work.policy import Outcome, Verdict
-from streamfea.work.runner import Process
+from streamfea.core.entry import Entry
+from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.worker.pipeline import GroupCommit
+from streamfea.worker.policy import Outcome, Verdict
+from streamfea.worker.transaction import Process
 from tests.integration.records import Base, Plain
 from tests.integration.test_group_commit import NEVER, empty, engine, row_notes, sessions
 from tests.waiting import wait_until

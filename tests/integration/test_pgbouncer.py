@@ -11,11 +11,11 @@ from redis import Redis
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from streamfea.database.engine import open_database
-from streamfea.database.fencing import end_transactions, session_name
-from streamfea.database.session import open_sessions
-from streamfea.settings import DatabaseSettings, Queue
-from streamfea.streams.keys import dead_letters_key
+from streamfea.config.settings import DatabaseSettings, Queue
+from streamfea.database.connection.engine import open_database
+from streamfea.database.connection.fencing import end_transactions, session_name
+from streamfea.database.session.session import open_sessions
+from streamfea.streams.connection.keys import dead_letters_key
 from tests.commands import Project
 from tests.pgbouncer import pgbouncer
 

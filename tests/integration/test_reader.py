@@ -11,14 +11,14 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004 - redis-py's name for it
 
-from streamfea.entry import Entry
-from streamfea.settings import Queue, RedisSettings
-from streamfea.streams.connect import open_redis
-from streamfea.streams.group import Group
-from streamfea.streams.presence import Holder, Presence
-from streamfea.streams.reader import Reader
-from streamfea.work.lease import Lease
-from streamfea.work.runner import Watch
+from streamfea.config.settings import Queue, RedisSettings
+from streamfea.core.entry import Entry
+from streamfea.streams.connection.client import open_redis
+from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.name_lock import Holder, Presence
+from streamfea.streams.consuming.reader import Reader
+from streamfea.worker.lease import Lease
+from streamfea.worker.transaction import Watch
 from tests.commands import Project
 from tests.integration.test_consume import add, nothing_is_left
 from tests.waiting import wait_until

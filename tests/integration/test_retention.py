@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.retention import parse_retention
-from streamfea.streams.trim import Trimmer, count_acknowledged
+from streamfea.config.retention import parse_retention
+from streamfea.streams.consuming.trim import Trimmer, count_acknowledged
 from tests.commands import Project
 
 Rows = Callable[[], list[int]]

@@ -14,9 +14,9 @@ import structlog
 from redis import Redis
 from sqlalchemy import make_url
 
+from streamfea.config.settings import LogSettings
 from streamfea.observe.logs import configure_logging
-from streamfea.settings import LogSettings
-from streamfea.streams.keys import dead_letters_key
+from streamfea.streams.connection.keys import dead_letters_key
 from tests.commands import Project
 from tests.waiting import wait_until
 

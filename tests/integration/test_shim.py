@@ -10,8 +10,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.settings import Queue
-from streamfea.streams.shim import LegacyLists
+from streamfea.config.settings import Queue
+from streamfea.streams.consuming.legacy_lists import LegacyLists
 from tests.commands import Project
 from tests.waiting import wait_until
 

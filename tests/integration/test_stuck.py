@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.settings import Queue
-from streamfea.streams.deadletters import dead_letters
-from streamfea.streams.group import Group
-from streamfea.streams.keys import errors_key
-from streamfea.streams.lasterror import LastError
-from streamfea.streams.unstick import consumers_not_at_work, make_due, reject
+from streamfea.config.settings import Queue
+from streamfea.streams.connection.keys import errors_key
+from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.last_error import LastError
+from streamfea.streams.operating.dead_letters import dead_letters
+from streamfea.streams.operating.retry_and_reject import consumers_not_at_work, make_due, reject
 from tests.commands import Project
 from tests.forked import on_terminal, run
 from tests.waiting import wait_until

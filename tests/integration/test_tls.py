@@ -11,10 +11,10 @@ from redis.exceptions import RedisError
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
-from streamfea.database.engine import open_database
-from streamfea.settings import DatabaseSettings, RedisSettings
-from streamfea.streams.connect import open_redis
-from streamfea.streams.faults import must_stop, told
+from streamfea.config.settings import DatabaseSettings, RedisSettings
+from streamfea.database.connection.engine import open_database
+from streamfea.streams.connection.client import open_redis
+from streamfea.streams.connection.errors import must_stop, told
 from tests.commands import Project
 from tests.tls import tls_proxy
 

@@ -10,11 +10,11 @@ import pytest
 import tomli_w
 from redis import Redis
 
-from streamfea.settings import Queue
-from streamfea.streams.consumers import members
-from streamfea.streams.keys import dead_letters_key, errors_key, presence_key
-from streamfea.streams.presence import Holder
-from streamfea.streams.status import queue_status
+from streamfea.config.settings import Queue
+from streamfea.streams.connection.keys import dead_letters_key, errors_key, presence_key
+from streamfea.streams.consuming.name_lock import Holder
+from streamfea.streams.operating.members import members
+from streamfea.streams.operating.status import queue_status
 from tests.commands import Project
 from tests.forked import on_terminal, run
 from tests.waiting import wait_until

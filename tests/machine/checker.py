@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from streamfea.streams.deadletters import DeadLetter
+from streamfea.streams.operating.dead_letters import DeadLetter
 from tests.machine.history import Final, History
 from tests.machine.records import number_of
 

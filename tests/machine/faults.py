@@ -7,8 +7,8 @@ from random import Random
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 
-from streamfea.settings import ConsumerSettings
-from streamfea.streams.keys import presence_key
+from streamfea.config.settings import ConsumerSettings
+from streamfea.streams.connection.keys import presence_key
 from tests.machine.consumers import Fleet
 from tests.machine.history import History, now_ms
 from tests.machine.producers import STREAM

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from streamfea.streams.deadletters import DeadLetter
+from streamfea.streams.operating.dead_letters import DeadLetter
 from tests.machine.records import Kind
 
 __all__ = ["Effect", "Final", "History", "now_ms"]

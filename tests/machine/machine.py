@@ -13,9 +13,9 @@ from typing import Any, Literal
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from streamfea.settings import Queue, load_settings
-from streamfea.streams.deadletters import dead_letters
-from streamfea.streams.keys import errors_key
+from streamfea.config.settings import Queue, load_settings
+from streamfea.streams.connection.keys import errors_key
+from streamfea.streams.operating.dead_letters import dead_letters
 from tests.commands import HANDLERS
 from tests.machine.checker import Violation, check
 from tests.machine.consumers import Fleet, command

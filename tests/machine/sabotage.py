@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from streamfea.database.ledger import Ledger
-from streamfea.entry import Entry
-from streamfea.streams.trim import Trimmer
-from streamfea.work.worker import Predecessor, Worker
+from streamfea.core.entry import Entry
+from streamfea.database.exactly_once.ledger import Ledger
+from streamfea.streams.consuming.trim import Trimmer
+from streamfea.worker.loop import Predecessor, Worker
 
 __all__ = ["BUGS", "put_in"]
 

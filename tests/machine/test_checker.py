@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamfea.streams.deadletters import DeadLetter
+from streamfea.streams.operating.dead_letters import DeadLetter
 from tests.machine.checker import check
 from tests.machine.history import Effect, Final, History
 from tests.machine.records import KINDS

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from streamfea.cli.app import app
+from streamfea.config.settings import load_settings
 from streamfea.errors import ConfigurationError
-from streamfea.settings import load_settings
 
 _AZAFEA = """
 [main]

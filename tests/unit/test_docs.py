@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel
 
 from streamfea.cli.app import app
-from streamfea.settings import (
+from streamfea.config.settings import (
     ConsumerSettings,
     DatabaseSettings,
     LogSettings,

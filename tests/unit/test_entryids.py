@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamfea.database.entryids import from_bigints, to_bigints
+from streamfea.database.exactly_once.entry_ids import from_bigints, to_bigints
 
 _HALF = st.integers(min_value=0, max_value=2**64 - 1)
 

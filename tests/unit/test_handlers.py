@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from streamfea import Reject
+from streamfea.config.settings import Queue
 from streamfea.errors import ConfigurationError
-from streamfea.handlers import Handler, load_handler
-from streamfea.settings import Queue
+from streamfea.handlers.loading import Handler, load_handler
 
 Load = Callable[[str], Handler]
 

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from streamfea.hashtag import in_slot_of
+from streamfea.core.hash_tag import in_slot_of
 
 # A key with a `}` and no hash tag is alone in its slot, for no tag can contain a `}`.
 _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="{}"), min_size=1)

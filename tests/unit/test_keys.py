@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from streamfea.streams.keys import dead_letters_key, errors_key, janitor_key, presence_key
+from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, presence_key
 
 _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="{}"), min_size=1)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamfea.streams.lasterror import LastError
+from streamfea.streams.consuming.last_error import LastError
 
 _TEXT = st.text(st.characters(codec="utf-8"))
 _MS = st.integers(min_value=0, max_value=2**53)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
+from streamfea.config.settings import LogSettings
 from streamfea.observe.logs import configure_logging
-from streamfea.settings import LogSettings
 
 _RECORD = "a\x1b[2J\rb\n2026-11-26 12:00:00 [info     ] forged\x9b31m\u202e\udc80"
 

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamfea.mistakes import MASK, check_database_url, check_redis_url, masked, mistakes_in, suggestion
-from streamfea.settings import Settings
+from streamfea.config.problems import MASK, check_database_url, check_redis_url, masked, mistakes_in, suggestion
+from streamfea.config.settings import Settings
 
 _GOOD: dict[str, Any] = {
     "source": "",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamfea.work.pace import Pace
+from streamfea.worker.batch_size import Pace
 
 _SECOND = timedelta(seconds=1)
 _MANY_BYTES = 10**9

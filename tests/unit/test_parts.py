@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamfea.entry import Entry
-from streamfea.work.parts import Attempt, Mode, Part, split_at
+from streamfea.core.entry import Entry
+from streamfea.worker.slices import Attempt, Mode, Part, split_at
 
 
 def entries(*ids: str) -> list[Entry]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
 from streamfea import Reject, Retry
-from streamfea.entry import Entry
-from streamfea.work.policy import Fault, Outcome, Verdict, outcome_of, retry_delay, whose_fault
+from streamfea.core.entry import Entry
+from streamfea.worker.policy import Fault, Outcome, Verdict, outcome_of, retry_delay, whose_fault
 
 _HOUR = timedelta(hours=1)
 

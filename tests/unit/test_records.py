@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from streamfea import Reject
 from streamfea.errors import ConfigurationError
-from streamfea.records import Decode, decoder_of, type_name
+from streamfea.handlers.decoding import Decode, decoder_of, type_name
 
 
 @dataclass

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from streamfea.cli.rendering import is_safe, plain, rendered_fields, text_of
+from streamfea.config.settings import LogSettings
+from streamfea.core.printable import printable
 from streamfea.observe.logs import configure_logging
-from streamfea.printable import printable
-from streamfea.settings import LogSettings
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ORDERS = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamfea.retention import ACKED, KEEP, Retention, parse_retention
+from streamfea.config.retention import ACKED, KEEP, Retention, parse_retention
 
 _AGES = st.integers(min_value=1, max_value=10**12).map(lambda ms: Retention(age=timedelta(milliseconds=ms)))
 _LENGTHS = st.integers(min_value=1, max_value=10**12).map(lambda length: Retention(length=length))

@@ -12,7 +12,7 @@ from sqlalchemy import Column, make_url
 from sqlalchemy.orm import class_mapper
 from sqlalchemy.types import JSON, Boolean, Date, DateTime, Enum, Float, Integer, Numeric, Unicode
 
-from streamfea.database.bulk import Plan, Row
+from streamfea.database.copy.plans import Plan, Row
 from streamfea.model import Base
 
 
@@ -101,7 +101,7 @@ def test_a_row_of_usual_values_takes_no_look_at_each(
 def test_no_more_ways_to_set_attributes_are_remembered_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamfea.database.bulk._SHAPES", 2)
+    monkeypatch.setattr("streamfea.database.copy.plans._SHAPES", 2)
     plan = plan_of(Plain)
     for attributes in ({"name": "a"}, {"size": 1}, {"name": "a", "size": 1}, {"size": 1, "name": "a"}):
         assert_the_same(plan, Plain, attributes)

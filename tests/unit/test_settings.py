@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamfea.errors import ConfigurationError
-from streamfea.settings import (
+from streamfea.config.settings import (
     ConsumerSettings,
     LogSettings,
     Queue,
@@ -17,6 +16,7 @@ from streamfea.settings import (
     load_settings,
     to_toml,
 )
+from streamfea.errors import ConfigurationError
 
 _GOOD = """
 [redis]

@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from streamfea.errors import Reject
-from streamfea.records import decoder_of
+from streamfea.handlers.decoding import decoder_of
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from streamfea.work.settle import _traceback
+from streamfea.worker.settlement import _traceback
 
 
 def raised(how: str) -> Exception:

@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from streamfea.errors import Reject
 from streamfea.model import Base, NullableBoolean
-from streamfea.transient import enter_session, leave_session
+from streamfea.orm.lazy_state import enter_session, leave_session
 
 
 class Model(Base):

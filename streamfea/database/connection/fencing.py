@@ -1,0 +1,45 @@
+"""Ends the transactions of workers that are taken for dead, so that nobody waits for them.
+
+A worker that is stopped, or cut off from Redis, loses its entries to others, but may have a transaction open: with
+exactly-once, their rows in the ledger wait for its end, which may never come.
+"""
+
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from streamfea.config.settings import Queue
+from streamfea.database.connection.group_digest import digest_of
+
+__all__ = ["end_transactions", "session_name"]
+
+# PostgreSQL cuts a session's application_name to 63 bytes (NAMEDATALEN); the end of a consumer's name is its own.
+_LONGEST_NAME = 63
+_PREFIX = "streamfea "
+
+# One's own sessions may be ended without a grant (PostgreSQL manual, "Server Signaling Functions").
+_END = text(
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = ANY(:names) "
+    "AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+)
+
+
+def session_name(queue: Queue, consumer: str) -> str:
+    """Return what the sessions of `consumer` are called in `pg_stat_activity`.
+
+    A digest of the stream and the group is part of it: in another group the same name is another's.
+    """
+    prefix = f"{_PREFIX}{digest_of(queue.stream, queue.group).hex()} "
+    plain = consumer.encode("ascii", "replace").decode()
+    return prefix + plain[-(_LONGEST_NAME - len(prefix)) :]
+
+
+def end_transactions(sessions: Callable[[], Session], queue: Queue, consumers: Iterable[str]) -> int:
+    """End the sessions of `consumers` of a queue's group, and with them their transactions; return how many there were.
+
+    Whoever finds its session ended starts its transaction anew, as after any lost connection.
+    """
+    with sessions() as session:
+        names = [session_name(queue, consumer) for consumer in consumers]
+        return int(session.execute(_END, {"names": names}).scalar_one())

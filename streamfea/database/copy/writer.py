@@ -1,0 +1,111 @@
+"""Writes rows by COPY, in the order in which a flush would, and with the errors that it would raise."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import CircularDependencyError
+from sqlalchemy.util import topological
+
+from streamfea.database.connection.deferred import check_constraints
+from streamfea.database.connection.driver import driver_of, sqlalchemys
+from streamfea.database.copy.plans import Plan, Row
+from streamfea.database.copy.references import turns
+
+__all__ = ["Copying", "check_deferred", "copied_with", "copy_rows"]
+
+
+class Copying:
+    """Writes rows, those of referenced tables first, each table's in their order.
+
+    Between `start()` and `finish()` PostgreSQL works; nobody else may use the connection then.
+    """
+
+    def __init__(self, connection: Connection, rows: Sequence[Row]) -> None:
+        self._steps = _steps(connection, rows)
+        self._failure: Exception | None = None
+
+    def start(self) -> None:
+        """Do what comes before the first wait for what PostgreSQL makes of rows; `finish()` raises what goes wrong."""
+        try:
+            next(self._steps, None)
+        except Exception as error:
+            self._failure = error
+
+    def finish(self) -> None:
+        """Wait for what is sent, and write the rest.
+
+        Raises the SQLAlchemy exceptions that a flush would raise; `copied_with()` tells which rows went along.
+        """
+        if self._failure is not None:
+            raise self._failure
+        for _ in self._steps:
+            pass
+
+
+def copy_rows(connection: Connection, rows: Sequence[Row]) -> None:
+    """Write rows as `Copying` does."""
+    Copying(connection, rows).finish()
+
+
+def copied_with(error: BaseException) -> Sequence[Row]:
+    """Return the rows of the one COPY that failed with `error`, by whose lines PostgreSQL counts."""
+    copied: Sequence[Row] = getattr(error, "copied", ())
+    return copied
+
+
+def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
+    """Check now what COMMIT would check of rows that are written; raises `IntegrityError` as that would."""
+    check_constraints(connection, sorted({name for plan in _plans(rows) for name in plan.deferred}))
+
+
+def _steps(connection: Connection, rows: Sequence[Row]) -> Iterator[None]:
+    """Do a COPY for each table, and stop each time before the wait for what PostgreSQL makes of the rows."""
+    *earlier, last = turns(rows)
+    for turn in earlier:
+        yield from _turn_steps(connection, turn)
+        check_deferred(connection, turn)
+    yield from _turn_steps(connection, last)
+
+
+def _turn_steps(connection: Connection, rows: Sequence[Row]) -> Iterator[None]:
+    driver = driver_of(connection)
+    for layout, of_one_copy in groupby(_ordered(rows), key=attrgetter("layout")):
+        group = list(of_one_copy)
+        try:
+            with driver.cursor() as cursor, cursor.copy(layout.statement) as copy:
+                for row in group:
+                    copy.write_row(row.values)
+                yield
+        except psycopg.Error as error:
+            failure: Any = sqlalchemys(connection, layout.statement, error)
+            failure.copied = group
+            raise failure from error
+
+
+def _ordered(rows: Sequence[Row]) -> Sequence[Row]:
+    plans = _plans(rows)
+    if len(plans) == 1:
+        return rows
+    places = _places(frozenset(plans))
+    return sorted(rows, key=lambda row: places[row.plan])
+
+
+@lru_cache(maxsize=1_000)
+def _places(plans: frozenset[Plan]) -> dict[Plan, int]:
+    """Return the tables' places: referenced ones first, others by their models' names, as in a flush."""
+    by_name = sorted(plans, key=lambda plan: plan.model_name)
+    references = [(parent, child) for child in by_name for parent in by_name if child.refers_to(parent)]
+    try:
+        in_order = list(topological.sort([edge for edge in references if edge[0] is not edge[1]], by_name))
+    except CircularDependencyError:
+        in_order = by_name
+    return {plan: place for place, plan in enumerate(in_order)}
+
+
+def _plans(rows: Iterable[Row]) -> set[Plan]:
+    return {layout.plan for layout in {row.layout for row in rows}}

@@ -1,0 +1,173 @@
+"""Inside a process that the supervisor has forked."""
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import structlog
+
+from streamfea.config.settings import Queue, Settings
+from streamfea.core.entry import Entry
+from streamfea.errors import ConfigurationError
+from streamfea.observe.logs import say_in_every_line
+from streamfea.processes.shim import run_shim
+from streamfea.processes.worker_process import run_worker
+from streamfea.streams.consuming.name_lock import Holder
+from streamfea.worker.loop import Predecessor
+from streamfea.worker.outage import Interrupted
+from streamfea.worker.process_guard import guarded
+from streamfea.worker.stop_signal import StopSignal
+from streamfea.worker.transaction import Watch
+
+__all__ = ["HELD_SIGNALS", "SharedWatch", "preflight_main", "run_in_child", "shim_main", "worker_main"]
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_ENTRY_ID = 64
+# Held back from before the fork until the child has handlers of its own: its parent's would swallow them.
+HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LONGER_THAN_SUPERVISOR_SECONDS = 2.0
+
+
+class _Shared(ctypes.Structure):
+    _fields_ = (
+        ("since", ctypes.c_double),
+        ("beat_at", ctypes.c_double),
+        ("entry_id", ctypes.c_char * _LONGEST_ENTRY_ID),
+    )
+
+
+class SharedWatch(Watch):
+    """Which record a worker runs, and since when, in memory that the supervisor sees.
+
+    Anonymous memory, which a fork shares: multiprocessing's needs a file system to write to.
+    """
+
+    def __init__(self) -> None:
+        self._shared = _Shared.from_buffer(mmap.mmap(-1, ctypes.sizeof(_Shared)))
+
+    def started(self, entry: Entry) -> None:
+        """`entry`'s record is about to run."""
+        self._shared.entry_id = entry.id.encode()
+        self._shared.since = time.monotonic()
+
+    def ended(self) -> None:
+        """No record runs."""
+        self._shared.since = 0.0
+
+    def beat(self) -> None:
+        """Note that a thread beside the record's runs."""
+        self._shared.beat_at = time.monotonic()
+
+    def is_blocked(self, for_seconds: float) -> bool:
+        """Tell whether a record runs, and no other thread of its process has for so long."""
+        beat_at = float(self._shared.beat_at)
+        return self.seconds() > 0 and beat_at > 0 and time.monotonic() - beat_at > for_seconds
+
+    def seconds(self) -> float:
+        """Return for how long the record has been running; 0 when none does."""
+        since = float(self._shared.since)
+        return time.monotonic() - since if since else 0.0
+
+    def running(self) -> tuple[str, float] | None:
+        """Return the id of the entry whose record runs, and for how many seconds it has; None when none does."""
+        seconds = self.seconds()
+        return (self.entry_id, seconds) if seconds else None
+
+    @property
+    def entry_id(self) -> str:
+        """The id of the entry whose record runs, or ran last."""
+        return bytes(self._shared.entry_id).decode()
+
+
+def run_in_child(
+    main: Callable[..., None], arguments: Sequence[Any], words: Connection, liveness: tuple[int, int]
+) -> None:
+    """Run `main(stop, *arguments)` and exit: 0 when it returns, 2 when it cannot work, 1 when it crashed.
+
+    Why it cannot work goes to the supervisor through `words`.
+    """
+    reader, writer = liveness
+    os.close(writer)
+    stop = StopSignal()
+    # The terminal sends Ctrl-C to all processes; only the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(
+        target=_end_with_supervisor, args=(reader, stop, _grace(arguments)), name="liveness", daemon=True
+    ).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+    try:
+        with guarded():
+            main(stop, *arguments)
+    except Interrupted:
+        pass
+    except ConfigurationError as error:
+        words.send(str(error))
+        sys.exit(2)
+    except Exception as error:
+        log.debug("crashed", exc_info=True)
+        from streamfea.processes.complaints import complaint  # noqa: PLC0415 - its libraries are here when they raised
+
+        words.send(complaint(error))
+        sys.exit(1)
+
+
+def preflight_main(stop: StopSignal, settings: Settings, queues: Sequence[Queue], create_tables: bool) -> None:
+    """Find out whether workers for `queues` can work."""
+    from streamfea.processes.preflight import preflight  # noqa: PLC0415 - a tenth of a worker's memory, which needs none of it
+
+    preflight(settings, queues, stop, tables=create_tables)
+
+
+def worker_main(
+    stop: StopSignal,
+    settings: Settings,
+    queue: Queue,
+    consumer: str,
+    holder: Holder,
+    until_empty: bool,
+    predecessors: Sequence[Predecessor],
+    watch: Watch,
+) -> None:
+    """Be the consumer `consumer` of `queue`."""
+    say_in_every_line(queue=queue.name)
+    run_worker(
+        settings,
+        queue,
+        consumer,
+        holder.in_this_process(),
+        stop,
+        until_empty=until_empty,
+        predecessors=predecessors,
+        watch=watch,
+    )
+
+
+def shim_main(stop: StopSignal, settings: Settings, queue: Queue) -> None:
+    """Feed the stream of `queue` from its lists."""
+    say_in_every_line(queue=queue.name)
+    run_shim(settings, [queue], stop)
+
+
+def _end_with_supervisor(reader: int, stop: StopSignal, grace_seconds: float) -> None:
+    """Wait for the end of the pipe that the supervisor holds open, then finish, at once if need be.
+
+    A supervisor that is alive has closed it to stop, and counts those that it has to kill; it comes first.
+    """
+    os.read(reader, 1)
+    stop.set()
+    time.sleep(grace_seconds + _LONGER_THAN_SUPERVISOR_SECONDS)
+    os._exit(1)
+
+
+def _grace(arguments: Sequence[Any]) -> float:
+    queues = [one for one in arguments if isinstance(one, Queue)]
+    return max((queue.shutdown_timeout.total_seconds() for queue in queues), default=5.0)

@@ -1,0 +1,36 @@
+"""What a server complained about, in one line: without SQL, parameters or wrappings."""
+
+from streamfea.errors import failure
+
+__all__ = ["complaint", "complaint_of_server"]
+
+# PostgreSQL manual, "PostgreSQL Error Codes".
+_REMEDIES = {
+    "42P01": "run `streamfea initdb`",
+    "55P03": "somebody has locked the table; try again when that is over",
+    "57014": "a statement_timeout of the role or the database ended it",
+    "42P05": "a pooler shares connections between clients; give streamfea a session of its own",
+    "26000": "a pooler shares connections between clients; give streamfea a session of its own",
+}
+
+
+def complaint(error: BaseException) -> str:
+    """Return what happened in a line, whoever raised it."""
+    return complaint_of_server(error) or failure(error)
+
+
+def complaint_of_server(error: BaseException) -> str | None:
+    """Return what one of the servers, or the way there, had to complain about; None when it was neither."""
+    from redis.exceptions import RedisError  # noqa: PLC0415 - loaded already if it is one of its own
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    if isinstance(error, RedisError):
+        from streamfea.streams.connection.errors import told  # noqa: PLC0415
+
+        return f"Redis: {told(error)}"
+    if isinstance(error, SQLAlchemyError):
+        cause = getattr(error, "orig", None) or error
+        remedy = _REMEDIES.get(str(getattr(cause, "sqlstate", None)))
+        first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        return f"PostgreSQL: {first}" + (f": {remedy}" if remedy else "")
+    return None

@@ -1,0 +1,70 @@
+"""Renews, for a worker that cannot, what it holds: a handler that blocks in C may keep the interpreter's lock.
+
+No thread of such a worker runs, the one that renews its leases neither. It is slow, not dead, so the supervisor starts
+a process for as long as that lasts, `timeout` at the longest. A worker whose process is stopped gets none: nobody knows
+whether it will ever go on.
+"""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+from redis.exceptions import RedisError
+
+from streamfea.config.settings import Queue, Settings
+from streamfea.observe.logs import say_in_every_line
+from streamfea.processes.child import SharedWatch
+from streamfea.streams.connection.client import open_redis
+from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.name_lock import Holder, Presence
+from streamfea.worker.lease import renew_every
+from streamfea.worker.stop_signal import StopSignal
+
+__all__ = ["blocked_after", "runs", "stand_in_main"]
+
+log = structlog.get_logger(__name__)
+
+_AT_MOST = 10_000
+_STOPPED_OR_GONE = ("T", "t", "Z", "X", "")
+
+
+def blocked_after(queue: Queue) -> float:
+    """Return after how many seconds without renewal someone has to stand in."""
+    return 1.5 * renew_every(queue)
+
+
+def stand_in_main(
+    stop: StopSignal, settings: Settings, queue: Queue, consumer: str, holder: Holder, pid: int, watch: SharedWatch
+) -> None:
+    """Renew the name of `consumer`, the process `pid`, and what it holds, until it can, is stopped, or gone."""
+    say_in_every_line(queue=queue.name)
+    log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=watch.entry_id)
+    client = open_redis(settings.redis)
+    group = Group(client, queue, consumer)
+    presence = Presence(client, queue, consumer, replace(holder, pid=pid), watch.running)
+    try:
+        while not stop.is_set() and watch.is_blocked(blocked_after(queue)) and runs(pid):
+            try:
+                presence.renew()
+                group.renew(group.working_on(_AT_MOST))
+            except RedisError as error:
+                log.debug("could not renew", reason=str(error))
+            stop.wait(renew_every(queue))
+    finally:
+        client.close()
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process is there and not stopped."""
+    status = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self").exists():
+        try:
+            state = status.read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+    else:
+        state = subprocess.run(
+            ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ).stdout.strip()
+    return state[:1] not in _STOPPED_OR_GONE

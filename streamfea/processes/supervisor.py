@@ -1,0 +1,284 @@
+"""The processes of one `consume`, workers and shims: started, watched, restarted, stopped.
+
+The supervisor opens no connection, starts no thread and imports no handler, so that what it forks is clean. A pipe
+whose writing end only it holds tells the workers that it is alive: when that closes, they finish and go.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+from typing import Any
+
+import structlog
+
+from streamfea.config.settings import Queue, Settings
+from streamfea.errors import ConfigurationError, StreamfeaError
+from streamfea.processes.child import (
+    HELD_SIGNALS,
+    SharedWatch,
+    preflight_main,
+    run_in_child,
+    shim_main,
+    worker_main,
+)
+from streamfea.processes.lease_substitute import blocked_after, runs, stand_in_main
+from streamfea.streams.consuming.name_lock import Holder, consumer_name
+from streamfea.worker.loop import Predecessor
+from streamfea.worker.stop_signal import StopSignal
+
+__all__ = ["Supervisor"]
+
+log = structlog.get_logger(__name__)
+
+_fork = multiprocessing.get_context("fork")
+
+_CANNOT_WORK = 2  # the exit code of a worker whose configuration cannot work
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 30.0
+_LIVED_LONG_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 1.0
+
+
+class Supervisor:
+    """Runs `queue.workers` processes for each of `queues`, and one that empties its lists into its stream."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        queues: Sequence[Queue],
+        stop: StopSignal,
+        *,
+        name: str | None = None,
+        until_empty: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._queues = queues
+        self._stop = stop
+        self._at_once = False
+        self._until_empty = until_empty
+        self._name = name
+        self._holder = Holder.here()
+        self._liveness = os.pipe()
+        self._slots = [_Slot(queue, number) for queue in queues for number in range(1, queue.workers + 1)]
+        self._slots += [_Slot(queue, 0, is_shim=True) for queue in queues if queue.legacy_lists]
+
+    def stop_at_once(self) -> None:
+        """Do not wait for the workers any more; safe in a signal handler."""
+        self._at_once = True
+
+    def run(self, *, create_tables: bool = False) -> None:
+        """Work until `stop` is set or, with `until_empty`, until every worker found nothing left to do.
+
+        Raises `ConfigurationError` when a worker's configuration cannot work, `StreamfeaError` when workers had to
+        be killed.
+        """
+        try:
+            self._preflight(create_tables)
+            while not self._stop.is_set() and any(slot.is_awaited() for slot in self._slots):
+                self._start_what_is_due()
+                self._wait()
+                self._reap()
+                self._kill_overdue()
+                self._stand_in_for_the_blocked()
+        finally:
+            killed = self._end()
+        if killed:
+            raise StreamfeaError(
+                f"{killed} of {len(self._slots)} processes had to be killed; "
+                "what they held goes to others after claim_idle"
+            )
+
+    def _preflight(self, create_tables: bool) -> None:
+        """Let a process that is thrown away find out whether this can work, before any worker tries."""
+        process, words = self._fork(preflight_main, (self._settings, self._queues, create_tables), "preflight")
+        while process.is_alive():
+            wait(
+                [process.sentinel, self._stop.fileno()], _LOOK_EVERY_SECONDS
+            )  # a handler's child may hold a sentinel open
+            if self._stop.is_set():
+                process.terminate()
+                process.join(_LOOK_EVERY_SECONDS)
+                process.kill()
+            process.join(_LOOK_EVERY_SECONDS)
+        if process.exitcode and not self._stop.is_set():
+            raise ConfigurationError(_last_words(words) or f"the start-up check died with exit code {process.exitcode}")
+
+    def _start_what_is_due(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.process is None and not slot.finished and slot.start_at <= now:
+                self._start(slot)
+
+    def _start(self, slot: "_Slot") -> None:
+        slot.consumer = consumer_name(self._name, slot.number)
+        main, arguments = self._job(slot)
+        slot.process, slot.words = self._fork(main, arguments, slot.consumer)
+        slot.started_at = time.monotonic()
+
+    def _fork(self, main: Callable[..., None], arguments: tuple[Any, ...], name: str) -> tuple[ForkProcess, Connection]:
+        """Start a process that runs `main`; return it and where its last words will come from."""
+        receiver, sender = _fork.Pipe(duplex=False)
+        process = _fork.Process(target=run_in_child, args=(main, arguments, sender, self._liveness), name=name)
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        sender.close()
+        return process, receiver
+
+    def _job(self, slot: "_Slot") -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """Return what the process in `slot` is to run."""
+        if slot.is_shim:
+            return shim_main, (self._settings, slot.queue)
+        slot.watch = SharedWatch()
+        predecessors = tuple(slot.predecessors)
+        return worker_main, (
+            self._settings, slot.queue, slot.consumer, self._holder, self._until_empty, predecessors, slot.watch,
+        )  # fmt: skip
+
+    def _wait(self) -> None:
+        """Wait until a process ends, a signal comes, or it is time to look after something."""
+        pause = min(_LOOK_EVERY_SECONDS, min(blocked_after(queue) for queue in self._queues) / 2)
+        for slot in self._slots:
+            if slot.process is None and not slot.finished:
+                pause = min(pause, max(0.0, slot.start_at - time.monotonic()))
+        wait([self._stop.fileno(), *(slot.process.sentinel for slot in self._slots if slot.process)], pause)
+
+    def _reap(self) -> None:
+        for slot in self._slots:
+            if slot.process is not None and not slot.process.is_alive():
+                self._note_end(slot, slot.process)
+
+    def _note_end(self, slot: "_Slot", process: ForkProcess) -> None:
+        process.join()
+        slot.process = None
+        code = process.exitcode
+        if code == 0:
+            slot.finished = True
+            return
+        if code == _CANNOT_WORK:
+            raise ConfigurationError(_last_words(slot.words) or "a worker cannot work with this configuration")
+        how = f"killed by {_signal_name(-code)}" if code is not None and code < 0 else f"exit code {code}"
+        delay = slot.restart_after(how)
+        log.error(
+            "a shim died" if slot.is_shim else "a worker died",
+            queue=slot.queue.name,
+            consumer=slot.consumer,
+            how=how,
+            restart_in_seconds=delay,
+            error=_last_words(slot.words),
+        )
+
+    def _kill_overdue(self) -> None:
+        for slot in self._slots:
+            if slot.process is None or slot.watch is None or slot.process.pid is None or slot.timed_out:
+                continue
+            if slot.watch.seconds() <= slot.queue.timeout.total_seconds():
+                continue
+            # Stopped first, so that a record that ends this very moment does not let the next one pay for it.
+            os.kill(slot.process.pid, signal.SIGSTOP)
+            if slot.watch.seconds() <= slot.queue.timeout.total_seconds():
+                os.kill(slot.process.pid, signal.SIGCONT)
+                continue
+            log.error(
+                "a record runs longer than timeout: killing its worker",
+                queue=slot.queue.name,
+                consumer=slot.consumer,
+                entry=slot.watch.entry_id,
+            )
+            slot.timed_out = True
+            slot.process.kill()
+
+    def _stand_in_for_the_blocked(self) -> None:
+        """Have the leases of workers renewed whose handlers keep their own threads from doing it."""
+        for slot in self._slots:
+            if slot.process is None or slot.process.pid is None or slot.watch is None:
+                continue
+            if slot.stand_in is not None and slot.stand_in.is_alive():
+                continue
+            if slot.watch.is_blocked(blocked_after(slot.queue)) and runs(slot.process.pid):
+                arguments = (self._settings, slot.queue, slot.consumer, self._holder, slot.process.pid, slot.watch)
+                slot.stand_in, _ = self._fork(stand_in_main, arguments, f"{slot.consumer}-stand-in")
+
+    def _end(self) -> int:
+        """Stop all workers by one shared deadline; return how many had to be killed.
+
+        They are told by the end of the pipe: what SIGTERM does in a worker, its handler may have changed.
+        """
+        processes = [one for slot in self._slots for one in (slot.process, slot.stand_in) if one is not None]
+        for descriptor in self._liveness:
+            os.close(descriptor)
+        longest = max((queue.shutdown_timeout.total_seconds() for queue in self._queues), default=0.0)
+        deadline = time.monotonic() + longest
+        while any(process.is_alive() for process in processes) and not self._at_once:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            wait([process.sentinel for process in processes if process.is_alive()], min(remaining, 0.1))
+        killed = 0
+        for process in processes:
+            if process.is_alive():
+                killed += 1
+                process.kill()
+            process.join()
+        return killed
+
+
+class _Slot:
+    """The place of one worker, or of a queue's shim, and who is in it."""
+
+    def __init__(self, queue: Queue, number: int, *, is_shim: bool = False) -> None:
+        self.queue = queue
+        self.number = number
+        self.is_shim = is_shim
+        self.consumer = ""
+        self.process: ForkProcess | None = None
+        self.stand_in: ForkProcess | None = None
+        self.words: Connection | None = None
+        self.watch: SharedWatch | None = None
+        self.predecessors: list[Predecessor] = []
+        self.started_at = 0.0
+        self.start_at = 0.0
+        self.finished = False
+        self.timed_out = False
+        self._delay = _FIRST_DELAY_SECONDS
+
+    def is_awaited(self) -> bool:
+        """Tell whether `until_empty` has to wait for it; a shim goes on until the workers find its lists empty, too."""
+        return not self.finished and not self.is_shim
+
+    def restart_after(self, how: str) -> float:
+        """Plan the next start of a place whose worker died; return in how many seconds that is."""
+        if time.monotonic() - self.started_at > _LIVED_LONG_SECONDS:
+            self._delay = _FIRST_DELAY_SECONDS
+            self.predecessors.clear()
+        how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
+        # With a name that stays, only how the last process died says anything of what it has left.
+        self.predecessors = [one for one in self.predecessors if one.consumer != self.consumer]
+        self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
+        self.timed_out = False
+        # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.
+        if self.watch is not None and self.watch.seconds() > 0:
+            self._delay = _FIRST_DELAY_SECONDS
+        delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECONDS)
+        self.start_at = time.monotonic() + delay
+        return delay
+
+
+def _last_words(words: Connection | None) -> str | None:
+    try:
+        return str(words.recv()) if words is not None and words.poll() else None
+    except EOFError:
+        return None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

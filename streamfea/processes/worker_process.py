@@ -1,0 +1,99 @@
+"""What a worker process does, from its settings to its last word."""
+
+import gc
+import sys
+from collections.abc import Callable, Sequence
+
+import structlog
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from streamfea.config.settings import Queue, Settings
+from streamfea.database.connection.fencing import session_name
+from streamfea.database.exactly_once.ledger import Ledger, ledger_of
+from streamfea.database.session.session import open_sessions
+from streamfea.handlers.loading import load_handler
+from streamfea.processes.servers import open_servers
+from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.name_lock import Holder, Presence
+from streamfea.streams.consuming.reader import Reader
+from streamfea.worker.janitor import Janitor
+from streamfea.worker.loop import Predecessor, Worker
+from streamfea.worker.process_guard import end_if_child, keep_from_children
+from streamfea.worker.stop_signal import StopSignal
+from streamfea.worker.transaction import Watch
+
+__all__ = ["run_worker"]
+
+log = structlog.get_logger(__name__)
+
+# Allocations of container objects, then collections of each younger generation (gc manual): some batches' worth.
+_COLLECT_AFTER = (20_000, 10, 5)
+
+# A thread that has had PostgreSQL's answer waits so long for one that runs handlers: some records' worth.
+_SWITCH_SECONDS = 0.0002
+
+
+def run_worker(
+    settings: Settings,
+    queue: Queue,
+    consumer: str,
+    holder: Holder,
+    stop: StopSignal,
+    *,
+    until_empty: bool = False,
+    predecessors: Sequence[Predecessor] = (),
+    watch: Watch | None = None,
+) -> None:
+    """Consume `queue` as `consumer`, a name that `holder` alone may use, until `stop` is set.
+
+    Raises `ConfigurationError` when only the operator can help.
+    """
+    handler = load_handler(queue)
+    end_if_child()
+    _collect_garbage_less_often()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    ledger = ledger_of(queue)
+    with open_servers(settings, queue, session_name(queue, consumer)) as (engine, client):
+        event.listen(engine, "connect", lambda connection, _: keep_from_children(connection))
+        group = Group(client, queue, consumer)
+        Worker(
+            handler,
+            group,
+            Reader(client, group),
+            open_sessions(engine, bulk=queue.bulk),
+            stop,
+            Janitor(client, queue, consumer, prune_ledger=_pruning(engine, ledger)),
+            Presence(client, queue, consumer, holder, (watch or Watch()).running),
+            ledger=ledger,
+            until_empty=until_empty,
+            predecessors=predecessors,
+            watch=watch,
+            log_records=settings.log.records,
+        ).run()
+
+
+def _pruning(engine: Engine, ledger: Ledger | None) -> Callable[[str], bool] | None:
+    """Return what removes rows of the ledger that are of no more use, if the queue has one."""
+    if ledger is None:
+        return None
+
+    def prune(first_id: str) -> bool:
+        try:
+            with engine.begin() as connection:
+                return ledger.prune(connection, first_id) > 0
+        except SQLAlchemyError as error:  # there is time: the next batch will wait for the server, this need not
+            log.debug("could not prune the ledger", reason=str(error))
+            return False
+
+    return prune
+
+
+def _collect_garbage_less_often() -> None:
+    """Spare the collector what it cannot collect: what is imported, and the rows of a batch under way.
+
+    With Python's defaults it walks through all of a batch's objects again and again: a third of a worker's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)

@@ -1,0 +1,61 @@
+"""What the errors hash remembers of an entry that is being retried."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
+from typing import Self
+
+from streamfea.streams.connection.names import NAME_ERRORS
+
+_FRAME = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
+_LIBRARY = re.compile(r"[/\\](?:streamfea|lib[/\\]python[0-9.]+)[/\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """Why an entry's last run failed and when the next one is due.
+
+    `due_ms` and `failed_at_ms` are milliseconds since the epoch on Redis' clock. `alone` names the consumer in which
+    the entry runs alone right now: where it still stands after that consumer has died, this entry was its death.
+    """
+
+    type: str = ""
+    error: str = ""
+    traceback: str = ""
+    failed_at_ms: int = 0
+    due_ms: int = 0
+    alone: str = ""
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> "Self | None":
+        """Return what `text` holds, or None when it is empty."""
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", NAME_ERRORS)
+        return cls(**json.loads(text)) if text else None
+
+    def to_json(self) -> str:
+        """Return JSON without the empty members, which the Lua scripts rely on for `alone`."""
+        members = {name: value for name, value in asdict(self).items() if value or name == "due_ms"}
+        return json.dumps(members, ensure_ascii=False)
+
+    def running_alone(self, consumer: str) -> Self:
+        """Return the same with the note that the entry runs alone in `consumer`."""
+        return replace(self, alone=consumer, due_ms=0)
+
+    def due(self, *, failed_at_ms: int, due_ms: int) -> Self:
+        """Return the same with the times of the failure and of the next try."""
+        return replace(self, failed_at_ms=failed_at_ms, due_ms=due_ms)
+
+    @property
+    def where(self) -> str:
+        """The innermost line of the traceback that is none of a library's, as in `shop.py:17`; empty without one."""
+        frames = _FRAME.findall(self.traceback)
+        own = [one for one in frames if "site-packages" not in one[0] and not _LIBRARY.search(one[0])] or frames
+        return f"{PurePath(own[-1][0]).name}:{own[-1][1]}" if own else ""
+
+    @property
+    def summary(self) -> str:
+        """The error in one line."""
+        first, _, _ = self.error.partition("\n")
+        return f"{self.type}: {first}" if first else self.type

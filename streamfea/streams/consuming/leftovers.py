@@ -1,0 +1,61 @@
+"""Last errors of entries that others have acknowledged, or dropped with a consumer: no run will remove them."""
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from streamfea.config.settings import Queue
+from streamfea.streams.connection.errors import group_is_gone, must_stop
+from streamfea.streams.connection.keys import errors_key
+from streamfea.streams.connection.scripts import Scripts
+
+__all__ = ["Sweeper", "count_retrying"]
+
+_BEGINNING = "0"
+# So many are looked at one by one at most: some ten milliseconds of the server's time, a page of a hundred at a time.
+_COUNT_AT_MOST = 10_000
+
+
+class Sweeper:
+    """Removes the rows of a queue's errors hash whose entries are not pending, a page of the hash a call."""
+
+    def __init__(self, client: Redis, queue: Queue) -> None:
+        self._client = client
+        self._queue = queue
+        self._cursor = _BEGINNING
+
+    def sweep(self) -> bool:
+        """Look through the next page; return whether it was the last, or whether this is not permitted."""
+        try:
+            self._cursor, _ = _look_through(self._client, self._queue, self._cursor, remove=True)
+        except RedisError as error:
+            if not must_stop(error):
+                raise
+            return True
+        return self._cursor == _BEGINNING
+
+
+def count_retrying(client: Redis, queue: Queue, *, rows: int, pending: int) -> int:
+    """Return how many of a queue's `pending` entries have one of the `rows`; of very many, how many at most."""
+    if not rows or rows > _COUNT_AT_MOST:
+        return min(rows, pending)
+    try:
+        cursor, retrying = _look_through(client, queue, _BEGINNING, remove=False)
+    except RedisError as error:
+        if not must_stop(error):
+            raise
+        return min(rows, pending)
+    while cursor != _BEGINNING:
+        cursor, more = _look_through(client, queue, cursor, remove=False)
+        retrying += more
+    return min(retrying, pending)
+
+
+def _look_through(client: Redis, queue: Queue, cursor: str, *, remove: bool) -> tuple[str, int]:
+    keys = [queue.stream, errors_key(queue.stream, queue.group)]
+    try:
+        following, pending = Scripts(client).run("look_through_errors", keys, [queue.group, cursor, int(remove)])
+    except ResponseError as error:
+        if not group_is_gone(error):
+            raise
+        return _BEGINNING, 0
+    return following.decode(), int(pending)

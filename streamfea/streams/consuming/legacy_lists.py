@@ -1,0 +1,69 @@
+"""From the lists that old producers push to, to the stream: every element once, oldest first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from streamfea.config.settings import Queue
+from streamfea.streams.connection.errors import was_unblocked
+from streamfea.streams.connection.scripts import Scripts
+
+__all__ = ["LegacyLists", "legacy_backlog"]
+
+# What one call moves at most. The server does nothing else meanwhile: some milliseconds.
+_SLICE_ELEMENTS = 2_000
+_SLICE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """So many elements went from the list `key` to the stream."""
+
+    key: str
+    elements: int
+
+
+class LegacyLists:
+    """The lists of a queue, and its stream.
+
+    Producers LPUSH and consumers BRPOP, so the oldest element is at the right. Several may move at once, on any number
+    of hosts. Every method raises what redis-py raises when the server is away, and `WRONGTYPE` when a key is no list,
+    or the stream no stream.
+    """
+
+    def __init__(self, client: Redis, queue: Queue) -> None:
+        self._client: Any = client  # redis-py leaves the types of replies open
+        self._scripts = Scripts(client)
+        self._queue = queue
+
+    def move(self) -> Iterator[Moved]:
+        """Move one slice of each list that has elements, and yield what was moved."""
+        for key in self._queue.legacy_lists:
+            arguments = [self._queue.field, _SLICE_ELEMENTS, _SLICE_BYTES]
+            elements = int(self._scripts.run("move", [key, self._queue.stream], arguments))
+            if elements:
+                yield Moved(key, elements)
+
+    def wait(self, timeout: timedelta) -> None:
+        """Return as soon as the list that producers push to has an element, at the latest after `timeout`.
+
+        Moving the last element to where it is changes nothing, and is the only command that waits for an element
+        without taking it. Returns early when the server has become a replica: the next move meets the reason.
+        """
+        [key, *_] = self._queue.legacy_lists
+        try:
+            self._client.blmove(key, key, timeout.total_seconds(), "RIGHT", "RIGHT")
+        except ResponseError as error:
+            if not was_unblocked(error):
+                raise
+
+
+def legacy_backlog(client: Redis, queue: Queue) -> int | None:
+    """Return how many elements wait in a queue's lists; None when it has no lists."""
+    if not queue.legacy_lists:
+        return None
+    return sum(int(client.llen(key)) for key in queue.legacy_lists)

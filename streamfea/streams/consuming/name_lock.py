@@ -1,0 +1,160 @@
+"""Who consumes under which name: a key of each consumer that expires soon after its process is gone."""
+
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from streamfea.config.settings import Queue
+from streamfea.core.durations import to_ms
+from streamfea.streams.connection.errors import is_full
+from streamfea.streams.connection.keys import presence_key
+from streamfea.streams.connection.scripts import Scripts
+
+__all__ = ["Holder", "Presence", "Running", "consumer_name"]
+
+_LIFETIME = timedelta(seconds=10)
+# Versions before wrote three words.
+_HOLDER = re.compile(r"(\S+) (\d+) (\S+)(?: (\d+|-))?(?: (\d+-\d+) (\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The record that a process runs: its entry's id, and since when, in ms since the epoch on Redis' clock."""
+
+    entry_id: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that has a name, and what it runs.
+
+    `token` is handed down to all that replace one another under the name: they are the same holder. `namespace` tells
+    in which of a host's pid namespaces `pid` means this process; empty where that is not known.
+    """
+
+    host: str
+    pid: int
+    token: str
+    namespace: str = ""
+    running: Running | None = None
+
+    @classmethod
+    def here(cls) -> Self:
+        """Return a new one for this process."""
+        return cls(socket.gethostname(), os.getpid(), secrets.token_hex(4), _namespace())
+
+    def in_this_process(self) -> Self:
+        """Return the same for the process that calls this."""
+        return replace(self, pid=os.getpid())
+
+    @classmethod
+    def parse(cls, value: bytes | None) -> Self | None:
+        """Return what `str()` made of one, None for anything else."""
+        match = _HOLDER.fullmatch(value.decode("utf-8", "backslashreplace")) if value else None
+        if match is None:
+            return None
+        host, pid, token, namespace, entry_id, since_ms = match.groups()
+        running = Running(entry_id, int(since_ms)) if entry_id else None
+        return cls(host, int(pid), token, (namespace or "").strip("-"), running)
+
+    def __str__(self) -> str:
+        words = [self.host, str(self.pid), self.token, self.namespace or "-"]
+        if self.running is not None:
+            words += [self.running.entry_id, str(self.running.since_ms)]
+        return " ".join(words)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it certainly has: only a process of this host and pid namespace can be looked for."""
+        is_here = self.host == socket.gethostname() and self.namespace in {"", _namespace()}
+        return is_here and not _exists(self.pid)
+
+
+class Presence:
+    """The claim of `holder` to be the only process that consumes as `consumer`.
+
+    It lasts ten seconds, unless it is renewed. Each renewal notes what `running` tells: which entry's record runs, and
+    for how many seconds it has.
+    """
+
+    RENEW_EVERY_SECONDS = _LIFETIME.total_seconds() / 4
+
+    LIFETIME = _LIFETIME
+
+    def __init__(
+        self,
+        client: Redis,
+        queue: Queue,
+        consumer: str,
+        holder: Holder,
+        running: Callable[[], tuple[str, float] | None] = lambda: None,
+    ) -> None:
+        self._scripts = Scripts(client)
+        self._key = presence_key(queue.stream, queue.group, consumer)
+        self._holder = holder
+        self._running = running
+
+    def renew(self) -> str | None:
+        """Take the name, or keep it; return None, or which other process has it.
+
+        A server that is full notes no names, but still knows who has one.
+        """
+        try:
+            return self._hold(_LIFETIME)
+        except RedisError as error:
+            if is_full(error):
+                return None
+            raise
+
+    def end(self) -> None:
+        """Give the name back."""
+        self._hold(timedelta(0))
+
+    def _hold(self, lifetime: timedelta) -> str | None:
+        arguments: list[str | int] = [self._holder.token, to_ms(lifetime), str(self._holder)]
+        running = self._running()
+        if running is not None:
+            arguments += [running[0], int(1000 * running[1])]
+        reply = self._scripts.run("hold_name", [self._key], arguments)
+        if not reply:
+            return None
+        other = Holder.parse(reply)
+        return f"process {other.pid} on {other.host}" if other else reply.decode("utf-8", "backslashreplace")
+
+
+def consumer_name(name: str | None, number: int) -> str:
+    """Return the name of worker `number` of a queue: one that stays, if the user gave a name, else a new one.
+
+    A new name is never used twice: what is pending for it is known to be nobody's work any more once its process died.
+    """
+    return f"{name}-{number}" if name else f"{socket.gethostname()}-{os.getpid()}-{number}-{secrets.token_hex(2)}"
+
+
+@cache
+def _namespace() -> str:
+    """Return the number of this process's pid namespace (namespaces(7)); empty where there are none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:[").removesuffix("]")
+    except OSError:
+        return ""
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

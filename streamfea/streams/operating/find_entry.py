@@ -1,0 +1,92 @@
+"""One entry, wherever it is: in the stream, pending or not, or among the dead letters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+from redis import Redis
+
+from streamfea.config.settings import Queue
+from streamfea.streams.consuming.last_error import LastError
+from streamfea.streams.operating.dead_letters import DeadLetter, dead_letters
+from streamfea.streams.operating.pending import PendingEntry, pending_entry
+from streamfea.streams.operating.status import group_info
+
+__all__ = ["Found", "found_dead", "look_up"]
+
+State = Literal["waiting", "in-flight", "retrying", "stranded", "acknowledged", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry as it is now.
+
+    `fields` is None when the stream has lost an entry that is still pending. `waiting` has not been delivered yet.
+    """
+
+    id: str
+    state: State
+    fields: Mapping[bytes, bytes] | None
+    pending: PendingEntry | None = None
+    last_error: LastError | None = None
+    letter: DeadLetter | None = None
+
+    @property
+    def error(self) -> LastError | None:
+        """Why it failed, if it did."""
+        if self.letter is not None:
+            return LastError(self.letter.error_type, self.letter.error, self.letter.traceback)
+        return self.last_error if self.last_error and self.last_error.type else None
+
+    @property
+    def consumer(self) -> str | None:
+        """Who has it, or had it last before it died."""
+        return self.letter.consumer if self.letter else self.pending.consumer if self.pending else None
+
+    @property
+    def deliveries(self) -> int | None:
+        """How often it was delivered, as far as the server still knows."""
+        return self.letter.deliveries if self.letter else self.pending.deliveries if self.pending else None
+
+
+def look_up(client: Redis, queue: Queue, entry_id: str) -> Found | None:
+    """Return the entry with this id; None when there is none, nor a dead letter of it or with this id.
+
+    May look through all dead letters.
+    """
+    replies: Any = client  # redis-py leaves the types of replies open
+    in_stream = replies.xrange(queue.stream, entry_id, entry_id)
+    fields = in_stream[0][1] if in_stream else None
+    found = pending_entry(client, queue, entry_id)
+    if found is not None:
+        pending, last_error = found
+        return Found(entry_id, pending.state, fields, pending, last_error)
+    if fields is not None and _is_new(client, queue, entry_id):
+        return Found(entry_id, "waiting", fields)
+    letter = _letter_of(client, queue, entry_id)
+    if letter is not None:
+        return found_dead(letter)
+    return None if fields is None else Found(entry_id, "acknowledged", fields)
+
+
+def found_dead(letter: DeadLetter) -> Found:
+    """Return the entry that has become a dead letter."""
+    return Found(letter.entry_id or letter.id, "dead", letter.fields, letter=letter)
+
+
+def _is_new(client: Redis, queue: Queue, entry_id: str) -> bool:
+    group = group_info(client, queue)
+    return group is None or _as_numbers(entry_id) > _as_numbers(group["last-delivered-id"].decode())
+
+
+def _letter_of(client: Redis, queue: Queue, entry_id: str) -> DeadLetter | None:
+    """Return the dead letter of an entry, or with this id; as a rule it was buried after the entry was added."""
+    after, before = dead_letters(client, queue, first=entry_id), dead_letters(client, queue, last=f"({entry_id}")
+    return next((one for one in chain(after, before) if entry_id in {one.entry_id, one.id}), None)
+
+
+def _as_numbers(entry_id: str) -> tuple[int, int]:
+    """Return an entry id as something that sorts."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)

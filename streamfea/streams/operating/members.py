@@ -1,0 +1,130 @@
+"""The members of a consumer group: who they are, whether they live, and forgetting those that are gone."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from streamfea.config.settings import Queue
+from streamfea.core.durations import to_ms
+from streamfea.streams.connection.clock import server_now_ms
+from streamfea.streams.connection.errors import group_is_gone
+from streamfea.streams.connection.keys import presence_key
+from streamfea.streams.connection.names import name_of
+from streamfea.streams.connection.scripts import Scripts
+from streamfea.streams.consuming.name_lock import Holder, Presence
+
+__all__ = ["Alive", "Member", "forget_all_idle", "forget_if_idle", "members"]
+
+Alive = Literal["yes", "no", "unknown"]
+
+_PARTS_AFTER_HOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A consumer of a queue's group.
+
+    `host` and `pid` are those of the process that consumes under the name. Of one that has not renewed the name for ten
+    seconds only the name tells, and then `pid` is the supervisor's. `alive` is `unknown` for what is not one of
+    streamfea's. `idle_ms` is the time since the server last heard of it. `running` is the id of the entry whose record
+    it has been running for `running_ms`, as of some seconds ago; None when it runs none for longer.
+    """
+
+    queue: str
+    name: str
+    host: str | None
+    pid: int | None
+    alive: Alive
+    pending: int
+    idle_ms: int
+    last_seen: str
+    running: str | None = None
+    running_ms: int | None = None
+    has_ended: bool = False
+    """Whether it certainly has: it was a process of this host."""
+
+
+def members(client: Redis, queue: Queue) -> list[Member]:
+    """Return the consumers of the queue's group by name; none when there is no such group."""
+    try:
+        replies: Any = client.xinfo_consumers(queue.stream, queue.group)
+    except ResponseError as error:
+        if group_is_gone(error) or "no such key" in str(error):
+            return []
+        raise
+    names = [name_of(reply["name"]) for reply in replies]
+    keys = [presence_key(queue.stream, queue.group, name) for name in names]
+    holders: Any = client.mget(keys) if keys else []
+    now_ms = server_now_ms(client)
+    return sorted(
+        (
+            _member(queue, name, Holder.parse(holder), reply, now_ms)
+            for name, holder, reply in zip(names, holders, replies, strict=True)
+        ),
+        key=lambda one: one.name,
+    )
+
+
+def forget_if_idle(client: Redis, queue: Queue, consumer: str, idle: timedelta) -> bool:
+    """Remove one consumer as `forget_all_idle` does; return whether it is gone."""
+    return forget_all_idle(client, queue, [consumer], idle) == [True]
+
+
+def forget_all_idle(client: Redis, queue: Queue, consumers: Sequence[str], idle: timedelta) -> list[bool]:
+    """Remove consumers for which nothing is pending and which the server has not heard of for `idle`, in one step.
+
+    Returns which are gone. Should one live after all, its next read makes it a member again. The server looks at all
+    members each time: some hundred at once hold it up no longer than one.
+    """
+    if not consumers:
+        return []
+    arguments = [queue.group, to_ms(idle), *consumers]
+    try:
+        return [bool(gone) for gone in Scripts(client).run("forget_consumer", [queue.stream], arguments)]
+    except ResponseError as error:
+        if group_is_gone(error):
+            return [True] * len(consumers)
+        raise
+
+
+def _member(queue: Queue, name: str, present: Holder | None, reply: dict[str, Any], now_ms: int) -> Member:
+    holder = present or _origin(name)
+    running = present.running if present else None
+    idle_ms = int(reply["idle"])
+    seen = datetime.fromtimestamp((now_ms - idle_ms) / 1000, tz=UTC)
+    return Member(
+        queue=queue.name,
+        name=name,
+        host=holder.host if holder else None,
+        pid=holder.pid if holder else None,
+        alive=_alive(holder, idle_ms, is_present=present is not None),
+        pending=int(reply["pending"]),
+        idle_ms=idle_ms,
+        last_seen=seen.isoformat(timespec="milliseconds"),
+        running=running.entry_id if running else None,
+        running_ms=max(0, now_ms - running.since_ms) if running else None,
+        has_ended=holder is not None and holder.has_ended,
+    )
+
+
+def _origin(name: str) -> Holder | None:
+    """Return host and process id of a name that `consumer_name` made: HOST-PID-NUMBER-RANDOM."""
+    host, *parts = name.rsplit("-", _PARTS_AFTER_HOST)
+    if len(parts) < _PARTS_AFTER_HOST or not parts[0].isdecimal() or not parts[1].isdecimal():
+        return None
+    return Holder(host, int(parts[0]), "")
+
+
+def _alive(holder: Holder | None, idle_ms: int, *, is_present: bool) -> Alive:
+    """Tell by the name, which every live process renews; before that, or on a full server, by what was heard of it."""
+    if holder is None:
+        return "unknown"
+    if holder.has_ended:
+        return "no"
+    was_heard_of = holder.host == socket.gethostname() and idle_ms < to_ms(Presence.LIFETIME)
+    return "yes" if is_present or was_heard_of else "no"

@@ -1,0 +1,100 @@
+"""Keeps what a slow batch holds, and the consumer's name, from being claimed by others."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+import structlog
+from redis.exceptions import RedisError
+
+from streamfea.config.settings import Queue
+from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.name_lock import Presence
+from streamfea.worker.transaction import Watch
+
+__all__ = ["Lease", "renew_every"]
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """A thread beside the worker's loop that renews its name and the entries it holds.
+
+    A worker that is slow but alive thus keeps its entries. One whose process is stopped does not, and must not: nobody
+    could tell it from a dead one. For one whose handler holds the interpreter's lock, a process beside it renews
+    (`streamfea.processes.lease_substitute`): `watch` is told each time that this thread runs, and `beside` called, to
+    renew what it holds with the rest.
+    """
+
+    def __init__(self, group: Group, presence: Presence, watch: Watch, beside: Callable[[], object]) -> None:
+        self._group = group
+        self._presence = presence
+        self._watch = watch
+        self._beside = beside
+        self.every_seconds = renew_every(group.queue)
+        self._held: set[str] = set()
+        self._lost: set[str] = set()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Start renewing."""
+        self._watch.beat()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop renewing, and wait for a renewal under way."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def hold(self, entry_ids: Iterable[str]) -> None:
+        """Renew these from now on."""
+        with self._lock:
+            self._held.update(entry_ids)
+
+    def drop(self, entry_ids: Iterable[str]) -> None:
+        """Renew these no more: they are settled, or given away."""
+        with self._lock:
+            self._held.difference_update(entry_ids)
+            self._lost.difference_update(entry_ids)
+
+    def renew(self) -> set[str]:
+        """Renew what is held; return the ids of what others have claimed meanwhile, which is not held any more.
+
+        Raises what redis-py raises when the server is away.
+        """
+        # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a retry.
+        with self._lock:
+            if self._held:
+                lost = self._group.renew(self._held)
+                self._held -= lost
+                self._lost |= lost
+                if lost:
+                    log.warning("others have claimed entries that this worker was too slow to keep", entries=len(lost))
+            return set(self._lost)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self.every_seconds):
+            self._watch.beat()
+            for step in (self.renew, self._keep_name, self._beside):
+                if self._ended.is_set():
+                    return
+                try:
+                    step()
+                except RedisError as error:
+                    # The loop meets the same error and waits for the server; until then nobody else can claim either.
+                    log.debug("could not renew", reason=str(error))
+
+    def _keep_name(self) -> None:
+        other = self._presence.renew()
+        if other is not None:
+            # Whatever this process acknowledged, postponed or handed over from now on would be the other's.
+            log.error("another process consumes under this name: ending at once", name=self._group.consumer, by=other)
+            os._exit(1)
+
+
+def renew_every(queue: Queue) -> float:
+    """Return how many seconds lie between two renewals of what a worker holds, and of its name."""
+    return min(queue.claim_idle.total_seconds() / 3, Presence.RENEW_EVERY_SECONDS)

@@ -1,0 +1,253 @@
+"""One transaction for a whole batch, and yet every record on its own: optimistic group commit.
+
+All records of a batch run in one transaction, without savepoints. When something goes wrong, it is found out who it
+was, exactly, and only then is it paid for. The rule that keeps this exact: *a record is convicted only by what it
+does when nobody else's unwritten work is in the session*. Autoflush and commit write what earlier records have
+added, so an IntegrityError raised inside one record may be another's. And the order of the records is kept, whatever
+is run again: what came before a culprit is committed before it, what comes after it sees what it would have seen.
+
+While PostgreSQL commits one transaction, the next records run. One that asks for the database waits for that commit;
+if it fails, what has run since runs again, after what failed.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import structlog
+
+from streamfea.core.entry import Entry
+from streamfea.database.exactly_once.ledger import Ledger
+from streamfea.database.session.session import DbSession
+from streamfea.worker.outage import Patience
+from streamfea.worker.policy import Outcome
+from streamfea.worker.process_guard import refuse_in_child
+from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone
+from streamfea.worker.stop_signal import StopSignal
+from streamfea.worker.transaction import Process, Runner, Watch, WholeBatch, WorldFaultError
+
+__all__ = ["GroupCommit"]
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+# A handler that so many records in a row want a transaction of their own for gets one each from then on.
+_OWN_TRANSACTIONS_IN_A_ROW = 3
+
+
+class _Flight(NamedTuple):
+    """A transaction that commits while the next records run."""
+
+    part: Part
+    attempt: Future[Attempt]
+
+
+class GroupCommit:
+    """Runs the records of entries through a handler and commits them together.
+
+    `sessions` makes the sessions, `process` is given one and an entry; `whole_batch`, if there is one, is given all
+    entries first. A transaction holds at most `batch_size` records and takes no new one after
+    `commit_interval_seconds`. With a `ledger`, no entry is done twice. `ours` returns those of some entries that others
+    have not taken over meanwhile: only these are run again when PostgreSQL was away.
+
+    With `overlap`, `run()` may return while its last transaction still commits: its outcomes come with those of the
+    next `run()`, or of `finish()`.
+    """
+
+    def __init__(
+        self,
+        sessions: Callable[[], DbSession],
+        process: Process,
+        whole_batch: WholeBatch | None = None,
+        *,
+        batch_size: int,
+        commit_interval_seconds: float,
+        stop: StopSignal,
+        watch: Watch | None = None,
+        ledger: Ledger | None = None,
+        ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
+        overlap: bool = False,
+    ) -> None:
+        self._sessions = sessions
+        self._first_mode = Mode.TOGETHER if whole_batch is None else Mode.WHOLE
+        self._batch_size = batch_size
+        self._limit = batch_size
+        self._stop = stop
+        self._runner = Runner(
+            process,
+            whole_batch,
+            commit_interval_seconds=commit_interval_seconds,
+            stop=stop,
+            watch=watch or Watch(),
+            ledger=ledger,
+        )
+        self._patience = Patience("PostgreSQL", lambda error: isinstance(error, WorldFaultError) and error.outage, stop)
+        self._ours = ours
+        self._wanted_own = 0
+        self._thread = ThreadPoolExecutor(1, "commit") if overlap else None
+        self._ready: Ready | None = None
+        self._flight: _Flight | None = None
+
+    def run(self, entries: Sequence[Entry], *, alone: bool = False) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of each transaction as soon as it is committed, in the entries' order.
+
+        Ends early, between transactions, when the worker is to stop: entries without an outcome were not started,
+        undone, or are not ours any more. Raises `Interrupted` when that happens while PostgreSQL is away. Entries that
+        run `alone` do not wait for it: `WorldFaultError` is raised.
+        """
+        if alone:
+            yield from self.finish()
+        yield from self._run(each_alone(entries) if alone else [Part(entries, self._first_mode)], alone=alone)
+
+    def finish(self) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of what still commits, and of what has to run again for it."""
+        while self._flight is not None:
+            landed = self._land()
+            if landed.outcomes:
+                yield landed.outcomes
+            yield from self._run(landed.remaining)
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether `finish()` has anything to do."""
+        return self._flight is not None
+
+    def _run(self, first: Sequence[Part], *, alone: bool = False) -> Iterator[list[Outcome]]:
+        parts = deque(first)
+        self._ready = None  # of a caller that went away in the middle: it was told of none of that
+        while parts and not self._stop.is_set():
+            part = parts.popleft()
+            if not part.entries:
+                continue
+            if part.mode is Mode.TOGETHER and self._wanted_own >= _OWN_TRANSACTIONS_IN_A_ROW:
+                parts.extendleft(reversed(each_alone(part.entries)))
+                continue
+            if part.mode is Mode.TOGETHER and self._thread is not None:
+                attempt = self._run_ahead(part)
+            elif self._flight is not None:
+                attempt = self._land()
+                attempt.remaining.append(part)
+            else:
+                attempt = self._attempt_now(part) if alone else self._until_done(part, self._attempt_now)
+            parts.extendleft(reversed(attempt.remaining))
+            if attempt.outcomes:
+                yield attempt.outcomes
+            if self._thread is not None:
+                self._take_off(self._thread)
+
+    def _take_off(self, thread: ThreadPoolExecutor) -> None:
+        """Begin to commit what has run; last of all, since PostgreSQL may keep us waiting while a table is locked."""
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.start()
+            self._flight = _Flight(ready.part, thread.submit(ready.commit))
+
+    def _run_ahead(self, part: Part) -> Attempt:
+        """Run a part while the one before it commits; return what became of both, but for what commits from now on."""
+        ahead = self._attempt_ahead(part)
+        outages = self._patience.outages
+        landed = self._land()
+        if self._patience.outages != outages:
+            part = replace(part, entries=self._ours(part.entries))
+        if isinstance(ahead, Attempt):
+            # Had the one before failed, nothing would be committed here: what asks for the database waits for it.
+            return Attempt(landed.outcomes + ahead.outcomes, landed.remaining + ahead.remaining)
+        if _has_entries(landed.remaining) or self._patience.outages != outages:
+            return Attempt(landed.outcomes, [*landed.remaining, part])
+        self._ready = ahead
+        return Attempt(landed.outcomes, [ahead.rest])
+
+    def _attempt_ahead(self, part: Part) -> Attempt | Ready:
+        if self._flight is None:
+            return self._until_done(part, self._attempt)
+        try:
+            return self._attempt(part)
+        except WorldFaultError:  # it is waited for when what commits is settled
+            return Attempt(remaining=[part])
+
+    def _land(self) -> Attempt:
+        """Wait for the transaction that still commits; return what became of it, after more attempts if need be."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return Attempt()
+        landed = partial(self._unless_conflict, flight.part, flight.attempt.result)
+        return self._until_done(flight.part, self._attempt_now, first=landed)
+
+    def _has_landed(self) -> bool:
+        """Wait for the transaction that still commits; tell whether nothing is left of it to do."""
+        if self._flight is None:
+            return True
+        refuse_in_child()  # the thread that commits is its parent's
+        attempt = self._flight.attempt
+        return attempt.exception() is None and not _has_entries(attempt.result().remaining)
+
+    def _until_done(self, part: Part, attempt: Callable[[Part], T], first: Callable[[], T] | None = None) -> T:
+        """Attempt a part, first by `first` if that is given, again and again while PostgreSQL is away."""
+        outages = self._patience.outages
+
+        def call() -> T:
+            if self._patience.outages == outages:
+                return attempt(part) if first is None else first()
+            return attempt(replace(part, entries=self._ours(part.entries)))
+
+        return self._patience.call(call)
+
+    def _attempt_now(self, part: Part) -> Attempt:
+        """Run a part and commit it."""
+        attempt = self._attempt(part)
+        if isinstance(attempt, Attempt):
+            return attempt
+        done = self._unless_conflict(attempt.part, attempt.commit)
+        return Attempt(done.outcomes, [*done.remaining, attempt.rest])
+
+    def _attempt(self, part: Part) -> Attempt | Ready:
+        """Run a part, and commit it unless that can be done later."""
+        if not part.entries:
+            return Attempt()
+        session = self._sessions()
+        with ExitStack() as at_end:
+            at_end.callback(session.discard)
+            attempt = self._unless_conflict(part, partial(self._run_in, session, part))
+            if isinstance(attempt, Ready):
+                return replace(attempt, commit=partial(_commit, attempt.commit, at_end.pop_all()))
+            return attempt
+
+    def _run_in(self, session: DbSession, part: Part) -> Attempt | Ready:
+        attempt = self._runner.run(session, part, self._limit, self._has_landed)
+        self._note_wishes(session, part)
+        return attempt
+
+    def _unless_conflict(self, part: Part, attempt: Callable[[], T]) -> T | Attempt:
+        """Return what `attempt` returns; if other transactions were in its way, that its part is to be run again."""
+        try:
+            result = attempt()
+        except WorldFaultError as fault:
+            if fault.outage:
+                raise
+            self._limit = max(1, min(self._limit, len(part.entries)) // 2)
+            log.info("doing a batch again", reason=str(fault.__cause__).splitlines()[0])
+            self._stop.wait(0.01)
+            return Attempt(remaining=[part])
+        self._limit = min(self._batch_size, self._limit + self._limit // 8 + 1)
+        return result
+
+    def _note_wishes(self, session: DbSession, part: Part) -> None:
+        """Count how many records in a row had to be taken out of their batch for a transaction of their own."""
+        if part.mode is Mode.TOGETHER and not session.kept_records:
+            self._wanted_own = self._wanted_own + 1 if session.wants_own_transaction else 0
+        elif part.mode is Mode.TOGETHER:
+            self._wanted_own = 1 if session.wants_own_transaction else 0
+
+
+def _has_entries(parts: Sequence[Part]) -> bool:
+    return any(part.entries for part in parts)
+
+
+def _commit(commit: Callable[[], Attempt], at_end: ExitStack) -> Attempt:
+    with at_end:
+        return commit()

@@ -1,0 +1,77 @@
+"""How a batch is cut into transactions, and what each of them led to."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from streamfea.core.entry import Entry
+from streamfea.worker.policy import Outcome
+
+__all__ = ["Attempt", "Mode", "Part", "Ready", "each_alone", "split_at"]
+
+
+class Mode(Enum):
+    """How the entries of a part run in its transaction."""
+
+    WHOLE = "whole"
+    """All at once, through the handler's `process_batch()`."""
+
+    TOGETHER = "together"
+    """One after the other, through `process()`."""
+
+    ALONE = "alone"
+    """The one entry has the transaction to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Entries to run in one transaction.
+
+    Those whose ids are in `suspects` run behind a savepoint, with everything before them written. With `ledger_first`,
+    exactly-once looks before anything runs, not at the end, which entries are done already.
+    """
+
+    entries: Sequence[Entry]
+    mode: Mode = Mode.TOGETHER
+    suspects: frozenset[str] = frozenset()
+    ledger_first: bool = False
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What running a part led to: outcomes that stand, and parts to run, in order, for the rest."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    remaining: list[Part] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A part whose records have run, without a word to PostgreSQL so far; `commit` writes what they did and commits it.
+
+    Nothing else that the records did depends on where and when that is called. It raises what running a part raises;
+    `rest` are the entries that have not run. `start`, called before it or not at all, has PostgreSQL begin to work.
+    """
+
+    part: Part
+    rest: Part
+    start: Callable[[], None]
+    commit: Callable[[], Attempt]
+
+
+def each_alone(entries: Sequence[Entry]) -> list[Part]:
+    """Return parts in which each entry has a transaction to itself."""
+    return [Part([entry], Mode.ALONE) for entry in entries]
+
+
+def split_at(entries: Sequence[Entry], ids: Collection[str]) -> list[Part]:
+    """Return parts in the entries' order in which those named by `ids` are alone and the others together."""
+    parts: list[Part] = []
+    company: list[Entry] = []
+    for entry in entries:
+        if entry.id in ids:
+            parts += [Part(company), Part([entry], Mode.ALONE)]
+            company = []
+        else:
+            company.append(entry)
+    return [*parts, Part(company)]
