@@ -28,6 +28,8 @@ _SOCKET = f".s.PGSQL.{_PORT}"
 _SERVANT = "embedded_postgres"
 # What lets the servant enter folders of root's, the weaker one first: capabilities(7).
 _CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
+# initdb and pg_ctl look for `postgres` by access(2), which asks without capabilities unless this bit says otherwise.
+_KEEPS_CAPABILITIES, _SETPCAP = "--securebits=+no_setuid_fixup", 8
 _ALL_ROLES_SINCE = 16
 _HBA = """\
 # Written by streamfea: the owner of this server, and root, are let in by who they are, under any name; nobody else.
@@ -171,7 +173,8 @@ def _as_user(user: pwd.struct_passwd, paths: list[Path]) -> tuple[list[str], dic
             f"PostgreSQL does not run as root, and {user.pw_name} cannot enter {paths[-1].parent}: "
             "name a folder that others may enter, or start it as another user"
         )
-    rights = [f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}"]
+    rights = [_KEEPS_CAPABILITIES] if _effective() >> _SETPCAP & 1 else []
+    rights += [f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}"]
     return [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *rights], {}
 
 

