@@ -83,3 +83,13 @@ pin:
     uv lock --upgrade
     python .ci/pin.py
     uv sync
+
+# Build the wheel and the source distribution, and run the demo and a new handler from each in an empty environment
+try-distributions *ARGS:
+    rm -rf dist
+    uv build --quiet
+    python .ci/try_distributions.py {{ARGS}}
+
+# Make a release of pyproject's version: nothing uncommitted, tests, build, try, tag; then say what publishing needs
+release: check test
+    python .ci/release.py

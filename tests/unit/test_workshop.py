@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _ROOT = Path(__file__).parents[2]
 
 
@@ -47,3 +49,38 @@ def test_versions_of_the_lock_file_are_pinned(tmp_path: Path) -> None:
     assert "# kept" in text
     assert text.index('"a==3"') < text.index('"b==2"')
     assert "mine==" not in text
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n- New.\n")
+    git(tmp_path, "init")
+    commit(tmp_path)
+    return tmp_path
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--message", "All of it")
+
+
+def test_a_release_needs_all_committed_a_date_and_a_new_version(repository: Path) -> None:
+    changelog = repository / "CHANGELOG.md"
+    refused = run("release.py", repository)
+    assert (refused.returncode, "has no `## [1.2.0] - YYYY-MM-DD`" in refused.stderr) == (1, True)
+    changelog.write_text(changelog.read_text().replace("[Unreleased]", "[1.2.0] - 2026-11-30"))
+    refused = run("release.py", repository)
+    assert (refused.returncode, refused.stderr) == (1, "These files are not committed:\nM CHANGELOG.md\n")
+    commit(repository)
+    git(repository, "tag", "v1.2.0")
+    refused = run("release.py", repository)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "The tag v1.2.0 is there already: raise `version` in pyproject.toml.\n",
+    )
