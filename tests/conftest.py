@@ -10,7 +10,7 @@ from redis import Redis
 from sqlalchemy import create_engine, make_url, text
 
 from streamfea.embedded import ensure_postgresql, ensure_valkey, stop
-from tests.commands import Project
+from tests.support.commands import Project
 
 
 @pytest.fixture(scope="session")

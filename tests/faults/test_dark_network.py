@@ -7,9 +7,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import make_url
 
-from tests.commands import Project
 from tests.machine.proxy import Proxy
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, text
 
 from streamfea.embedded import ensure_postgresql, ensure_valkey, server_pid, stop
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
-from tests.commands import Consumer, Project
-from tests.waiting import wait_until
+from tests.support.commands import Consumer, Project
+from tests.support.waiting import wait_until
 
 # How long a server stays away or a storm of kills lasts; `just soak` makes it longer.
 _SECONDS = float(os.environ.get("STREAMFEA_TEST_SECONDS", "4"))

@@ -10,9 +10,9 @@ from redis import Redis
 
 from streamfea.embedded import ensure_valkey
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
-from tests.commands import Consumer, Project
-from tests.servers import free_port
-from tests.waiting import wait_until
+from tests.support.commands import Consumer, Project
+from tests.support.servers import free_port
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 
 from streamfea.embedded import ensure_valkey
 from streamfea.streams.connection.keys import dead_letters_key
-from tests.commands import Project
-from tests.forked import forked, on_terminal, run
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.forked import forked, on_terminal, run
+from tests.support.waiting import wait_until
 
 _LETTERS = 10_000
 _NULL = Path(os.devnull)

@@ -14,8 +14,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from streamfea.embedded import ensure_valkey, stop
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 # How long the storm lasts; `just soak` makes it longer.
 _SECONDS = float(os.environ.get("STREAMFEA_TEST_SECONDS", "4"))

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, create_engine, text
 
-from tests.commands import HANDLERS, Project
+from tests.support.commands import HANDLERS, Project
 
 _EVENTS = """
 import json

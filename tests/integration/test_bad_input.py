@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from streamfea.cli.app import main
 from streamfea.config.settings import describe, load_settings, to_toml
 from streamfea.errors import ConfigurationError
-from tests.commands import HANDLERS, Project
-from tests.waiting import wait_until
+from tests.support.commands import HANDLERS, Project
+from tests.support.waiting import wait_until
 
 _ONCE = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -18,7 +18,7 @@ from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Verdict
 from streamfea.worker.settlement import _last_error
 from streamfea.worker.stop_signal import StopSignal
-from tests.commands import Project
+from tests.support.commands import Project
 
 _TIME = '"timestamp": "2024-01-01T00:00:00Z"'
 _DEEP = 100_000

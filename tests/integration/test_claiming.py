@@ -12,8 +12,8 @@ from streamfea.config.settings import Queue
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Claimed, Group
 from streamfea.streams.consuming.last_error import LastError
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 _HOUR_MS = 3_600_000
 

@@ -9,8 +9,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import create_engine, text
 
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

@@ -12,8 +12,8 @@ from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
 
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key
-from tests.commands import Consumer, Project
-from tests.waiting import wait_until
+from tests.support.commands import Consumer, Project
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

@@ -15,8 +15,8 @@ from streamfea.streams.connection.keys import presence_key
 from streamfea.streams.consuming.name_lock import Holder
 from streamfea.streams.operating.members import forget_if_idle, members
 from streamfea.worker.janitor import Janitor
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 _NO_PROCESS = 2**22 + 1  # above the largest process id that Linux gives
 

@@ -13,8 +13,8 @@ from redis import Redis
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from streamfea.database.schema.tables import lock_schema
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 _HEAD = """
 import json

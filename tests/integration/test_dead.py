@@ -15,8 +15,8 @@ from streamfea.config.settings import Queue
 from streamfea.streams.connection.keys import dead_letters_key
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.operating.dead_letters import NO_FIELDS, DeadLetter, Reason, dead_letters, provenance, replay
-from tests.commands import Project
-from tests.forked import run
+from tests.support.commands import Project
+from tests.support.forked import run
 
 _WIDTH = 80
 _HOUR_MS = 3_600_000

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from streamfea.embedded import EmbeddedServerError, ensure_postgresql, ensure_valkey, server_pid, stop
 from streamfea.embedded.postgresql import postgresql_program
-from tests.commands import Project
+from tests.support.commands import Project
 
 _NOBODY = pwd.getpwnam("nobody")
 _LONG = "long" * 40

@@ -20,8 +20,8 @@ from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.legacy_lists import LegacyLists
 from streamfea.streams.consuming.reader import Reader
 from streamfea.streams.consuming.trim import Trimmer
-from tests.servers import answers, free_port, redis_server
-from tests.waiting import wait_until
+from tests.support.servers import answers, free_port, redis_server
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.core, pytest.mark.xdist_group("error replies")]
 

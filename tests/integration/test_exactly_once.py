@@ -18,7 +18,6 @@ from streamfea.errors import ConfigurationError
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
 from streamfea.worker.transaction import WholeBatch
-from tests.integration.records import STEPS, Base, Plain, run_steps
 from tests.integration.test_group_commit import (
     NEVER,
     Records,
@@ -30,7 +29,8 @@ from tests.integration.test_group_commit import (
     rows,
     run_entries,
 )
-from tests.waiting import wait_until
+from tests.support.steps import STEPS, Base, Plain, run_steps
+from tests.support.waiting import wait_until
 
 _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "100"))
 

@@ -20,8 +20,8 @@ from handlers_example.readings import LastReading, Reading
 from streamfea import commands
 from streamfea.config.settings import load_settings
 from streamfea.testing import Trial, Verdict, try_handler
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 Try = Callable[..., Trial]
 

@@ -18,7 +18,7 @@ from streamfea.database.session.session import DbSession, open_sessions
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
 from streamfea.worker.stop_signal import StopSignal
-from tests.integration.records import STEPS, Base, Item, Owner, Plain, run_steps
+from tests.support.steps import STEPS, Base, Item, Owner, Plain, run_steps
 
 _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "150"))
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.commands import Project
+from tests.support.commands import Project
 
 _GUIDE = Path(__file__).parents[2] / "docs" / "handlers.md"
 _OF_THE_COMMAND = """

@@ -17,7 +17,7 @@ from streamfea.cli.app import app, main
 from streamfea.commands import at_hand, dbsession, queue
 from streamfea.config.settings import Settings, load_settings
 from streamfea.errors import StreamfeaError
-from tests.commands import Project
+from tests.support.commands import Project
 
 Rows = Callable[[], list[int]]
 Invoke = Callable[..., str]

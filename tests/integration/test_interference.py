@@ -14,8 +14,8 @@ from streamfea.streams.consuming.group import Claimed, Group
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.leftovers import Sweeper
 from streamfea.streams.operating.retry_and_reject import make_due
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 _LATER = 2**52
 

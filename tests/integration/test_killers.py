@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from tests.commands import Project
 from tests.integration.test_consume import add, letters, nothing_is_left
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

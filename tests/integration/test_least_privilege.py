@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from streamfea.embedded import ensure_valkey
 from streamfea.streams.connection.keys import dead_letters_key
-from tests.commands import Project
+from tests.support.commands import Project
 
 _PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 # Needed only after a reply was lost, when entries are acknowledged behind one that stays pending, when a list stays

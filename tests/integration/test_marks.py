@@ -19,8 +19,8 @@ from streamfea.streams.consuming.group import Group
 from streamfea.streams.consuming.marks import MARK_PREFIX, is_mark, join
 from streamfea.streams.consuming.reader import Reader
 from streamfea.streams.consuming.trim import Trimmer
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

@@ -12,7 +12,7 @@ from redis import Redis
 from streamfea.cli.scaffold import new_handler
 from streamfea.config.settings import load_settings
 from streamfea.errors import StreamfeaError
-from tests.commands import Project
+from tests.support.commands import Project
 
 _RECORD = b'{"name": "first", "value": 1.5, "at": "2026-01-31T12:00:00Z"}\n'
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from tests.commands import Project
+from tests.support.commands import Project
 
 _GROUP, _HOLDS, _IDLE = b"caf\xe9", b"web-\xff", b"gone-\xfe"
 _SHOWN = r"web-\xff"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.commands import Project
-from tests.servers import redis_server
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.servers import redis_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("error replies")
 

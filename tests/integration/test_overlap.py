@@ -14,9 +14,9 @@ from streamfea.database.session.session import DbSession, open_sessions
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.transaction import Process
-from tests.integration.records import Base, Plain
 from tests.integration.test_group_commit import NEVER, empty, engine, row_notes, sessions
-from tests.waiting import wait_until
+from tests.support.steps import Base, Plain
+from tests.support.waiting import wait_until
 
 __all__ = ["engine", "sessions"]
 

@@ -16,8 +16,8 @@ from streamfea.database.connection.engine import open_database
 from streamfea.database.connection.fencing import end_transactions, session_name
 from streamfea.database.session.session import open_sessions
 from streamfea.streams.connection.keys import dead_letters_key
-from tests.commands import Project
-from tests.pgbouncer import pgbouncer
+from tests.support.commands import Project
+from tests.support.pgbouncer import pgbouncer
 
 pytestmark = pytest.mark.timeout(120)
 

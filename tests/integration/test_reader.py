@@ -19,9 +19,9 @@ from streamfea.streams.consuming.name_lock import Holder, Presence
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.lease import Lease
 from streamfea.worker.transaction import Watch
-from tests.commands import Project
 from tests.integration.test_consume import add, nothing_is_left
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

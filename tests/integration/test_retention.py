@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from streamfea.config.retention import parse_retention
 from streamfea.streams.consuming.trim import Trimmer, count_acknowledged
-from tests.commands import Project
+from tests.support.commands import Project
 
 Rows = Callable[[], list[int]]
 

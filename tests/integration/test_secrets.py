@@ -17,8 +17,8 @@ from sqlalchemy import make_url
 from streamfea.config.settings import LogSettings
 from streamfea.observe.logs import configure_logging
 from streamfea.streams.connection.keys import dead_letters_key
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 
 from streamfea.config.settings import Queue
 from streamfea.streams.consuming.legacy_lists import LegacyLists
-from tests.commands import Project
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

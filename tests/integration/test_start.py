@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 
-from tests.commands import Project
+from tests.support.commands import Project
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from streamfea.streams.consuming.group import Group
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.operating.dead_letters import dead_letters
 from streamfea.streams.operating.retry_and_reject import consumers_not_at_work, make_due, reject
-from tests.commands import Project
-from tests.forked import on_terminal, run
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.forked import on_terminal, run
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

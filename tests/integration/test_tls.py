@@ -15,8 +15,8 @@ from streamfea.config.settings import DatabaseSettings, RedisSettings
 from streamfea.database.connection.engine import open_database
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.connection.errors import must_stop, told
-from tests.commands import Project
-from tests.tls import tls_proxy
+from tests.support.commands import Project
+from tests.support.tls import tls_proxy
 
 _YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 

@@ -8,9 +8,9 @@ import psutil
 import pytest
 from redis import Redis
 
-from tests.commands import Consumer, Project
 from tests.integration.test_consume import add, letters, nothing_is_left
-from tests.waiting import wait_until
+from tests.support.commands import Consumer, Project
+from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 

@@ -15,9 +15,9 @@ from streamfea.streams.connection.keys import dead_letters_key, errors_key, pres
 from streamfea.streams.consuming.name_lock import Holder
 from streamfea.streams.operating.members import members
 from streamfea.streams.operating.status import queue_status
-from tests.commands import Project
-from tests.forked import on_terminal, run
-from tests.waiting import wait_until
+from tests.support.commands import Project
+from tests.support.forked import on_terminal, run
+from tests.support.waiting import wait_until
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NO_PROCESS = 2**22 + 1  # above the largest process id that Linux gives

@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 import psutil
 
-from tests.commands import HANDLERS
 from tests.machine.history import History
 from tests.machine.processes import family, send
+from tests.support.commands import HANDLERS
 
 __all__ = ["Fleet", "command"]
 

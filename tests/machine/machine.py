@@ -16,7 +16,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from streamfea.config.settings import Queue, load_settings
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.operating.dead_letters import dead_letters
-from tests.commands import HANDLERS
 from tests.machine.checker import Violation, check
 from tests.machine.consumers import Fleet, command
 from tests.machine.faults import Faults
@@ -25,7 +24,8 @@ from tests.machine.operators import Operator
 from tests.machine.producers import AUDIT, LIST, STREAM, Auditor, OldProducer, Producer
 from tests.machine.proxy import Proxy
 from tests.machine.servers import Servers
-from tests.pgbouncer import pgbouncer
+from tests.support.commands import HANDLERS
+from tests.support.pgbouncer import pgbouncer
 
 __all__ = ["Guarantee", "Result", "run"]
 

@@ -4,10 +4,10 @@ import subprocess
 from pathlib import Path
 from random import Random
 
-from tests.commands import HANDLERS
 from tests.machine.consumers import command
 from tests.machine.history import History
 from tests.machine.loop import Loop
+from tests.support.commands import HANDLERS
 
 __all__ = ["Operator"]
 

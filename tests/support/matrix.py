@@ -1,6 +1,6 @@
 """The test suite on every kind of server that is supported.
 
-    python -m tests.matrix [--install] [--core] [PYTEST ARGUMENT]...
+    python -m tests.support.matrix [--install] [--core] [PYTEST ARGUMENT]...
 
 Each pair of servers is one run of the suite, whose embedded servers are then these. `--install` gets what Debian has
 packages for. A server that is not there is an error. `--core` is for where packages cannot be installed: it says

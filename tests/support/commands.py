@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import tomli_w
 
-HANDLERS = Path(__file__).parent / "handlers"
+HANDLERS = Path(__file__).parents[1] / "handlers"
 
 
 class Project:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import URL, make_url
 
-from tests.servers import free_port, listens
-from tests.waiting import wait_until
+from tests.support.servers import free_port, listens
+from tests.support.waiting import wait_until
 
 __all__ = ["pgbouncer"]
 

@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tests.commands import HANDLERS, Project
+from tests.support.commands import HANDLERS, Project
 
 __all__ = ["forked", "on_terminal", "run"]
 
 _SECONDS = 60
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["__main__", "streamfea.cli.app", "streamfea.cli.dead", "tests.forked"])
+_FORKS.set_forkserver_preload(["__main__", "streamfea.cli.app", "streamfea.cli.dead", "tests.support.forked"])
 
 
 def run(project: Project, *arguments: str, expect: int = 0, stdin: str = "", columns: int | None = None) -> str:

@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from streamfea.embedded import valkey_executable
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 @contextmanager
