@@ -42,6 +42,18 @@ def test_a_good_batch_is_given_whole(batches: Batches, client: Redis) -> None:
     assert rows == [(0, 1), *((number, 5) for number in range(1, 6))]  # a worker takes one record to begin with
 
 
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+@pytest.mark.parametrize("by", ["add", "add_all", "add and flush", "add and commit", "add and query"])
+def test_every_way_to_write_the_rows_of_a_batch_writes_them(
+    batches: Batches, client: Redis, by: str, guarantee: str
+) -> None:
+    batches.configure(guarantee=guarantee)
+    batches.project.run("initdb")
+    rows = batches.consume(client, *({"n": number, "by": by} for number in range(6)))
+    assert rows == [(0, 1), *((number, 5) for number in range(1, 6))]
+    assert nothing_is_left(client, batches.project)
+
+
 @pytest.mark.parametrize("do", ["fail", "reject"])
 def test_of_a_bad_batch_each_record_is_on_its_own(batches: Batches, client: Redis, do: str) -> None:
     rows = batches.consume(client, {"n": 0}, {"n": 1, "do": do}, {"n": 2})

@@ -185,6 +185,7 @@ class DbSession(NotingSession, EnclosingSession):
         if is_refused:
             self.roll_back_inside() if self._enclosing is not None else super().rollback()
         self.keep_noted("", pure=False)
+        self._write_kept()  # a commit takes a session that holds nothing else for clean, and would not flush
         self.commit_enclosing() if self._enclosing is not None else self.commit()
 
     def discard(self) -> None:
