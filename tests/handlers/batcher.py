@@ -3,6 +3,7 @@
 The first record of a batch says by `by` how its rows are written.
 """
 
+from collections.abc import Callable
 from typing import TypedDict
 
 from recorder import Seen  # type: ignore[import-not-found]  # the folder of handlers is on the path where this runs
@@ -20,28 +21,28 @@ class Wanted(TypedDict, total=False):
 
 def process_batch(dbsession: Session, records: list[Wanted]) -> None:
     rows = [{"number": wanted["n"], "pid": len(records)} for wanted in records]
-    match records[0].get("by"):
-        case "add":
-            for row in rows:
-                dbsession.add(Seen(**row))
-        case "add_all":
-            dbsession.add_all([Seen(**row) for row in rows])
-        case "add and flush":
-            for row in rows:
-                dbsession.add(Seen(**row))
-                dbsession.flush()
-        case "add and commit":
-            for row in rows:
-                dbsession.add(Seen(**row))
-                dbsession.commit()
-        case "add and query":
-            for row in rows:
-                dbsession.add(Seen(**row))
-                dbsession.scalars(select(Seen)).all()
-        case _:
-            dbsession.execute(insert(Seen), rows)
+    _WAYS[records[0].get("by", "insert")](dbsession, rows)
     for wanted in records:
         if wanted.get("do") == "fail":
             raise ValueError("asked to fail")
         if wanted.get("do") == "reject":
             raise Reject("asked to reject")
+
+
+def _add_each(then: Callable[[Session], object]) -> Callable[[Session, list[dict[str, int]]], None]:
+    def write(dbsession: Session, rows: list[dict[str, int]]) -> None:
+        for row in rows:
+            dbsession.add(Seen(**row))
+            then(dbsession)
+
+    return write
+
+
+_WAYS: dict[str, Callable[[Session, list[dict[str, int]]], object]] = {
+    "insert": lambda dbsession, rows: dbsession.execute(insert(Seen), rows),
+    "add": _add_each(lambda _: None),
+    "add_all": lambda dbsession, rows: dbsession.add_all([Seen(**row) for row in rows]),
+    "add and flush": _add_each(lambda dbsession: dbsession.flush()),
+    "add and commit": _add_each(lambda dbsession: dbsession.commit()),
+    "add and query": _add_each(lambda dbsession: dbsession.scalars(select(Seen)).all()),
+}
