@@ -1,4 +1,4 @@
-"""The code in docs/handlers.md runs as it is there."""
+"""The code of the pages on writing, extending and testing a handler runs as it is there."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.commands import Project
 
-_GUIDE = Path(__file__).parents[2] / "docs" / "handlers.md"
+_PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 _OF_THE_COMMAND = """
 
 def test_the_command():
@@ -31,8 +31,9 @@ def test_the_command():
 def test_the_guides_handler_passes_the_guides_test(
     tmp_path: Path, redis_url: str, database_url: str, name: str
 ) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", _GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-    handler, _, _, command, test = blocks
+    handler, _, _ = code("write-a-handler")
+    [command] = code("add-commands-to-a-handler")
+    [test] = code("test-a-handler")
     (tmp_path / "readings.py").write_text(handler + command)
     (tmp_path / "test_readings.py").write_text(test + _OF_THE_COMMAND)
     project = Project(tmp_path, redis_url, database_url, name)
@@ -45,3 +46,8 @@ def test_the_guides_handler_passes_the_guides_test(
         check=False,
     )
     assert "2 passed" in result.stdout, result.stdout + result.stderr
+
+
+def code(page: str) -> list[str]:
+    """Return the blocks of Python on a page."""
+    return re.findall(r"^```python\n(.*?)^```", (_PAGES / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL)

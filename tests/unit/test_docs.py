@@ -11,6 +11,9 @@ import pytest
 import typer
 from pydantic import BaseModel
 
+import streamfea.commands
+import streamfea.model
+import streamfea.testing
 from streamfea.cli.app import app
 from streamfea.config.settings import (
     ConsumerSettings,
@@ -127,7 +130,16 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]+src=\"?([^\"\s>]+)", page)
         loaded += re.findall(r"<link[^>]+href=\"?([^\"\s>]+)", page)
         assert not [one for one in loaded if "//" in one], name
+    for name in public_names():
+        assert re.search(rf'id="streamfea[\w.]*\.{name}"', pages["reference/python.html"]), name
     assert "<svg" in pages["architecture.html"].partition('class="diagram"')[2]
+
+
+def public_names() -> set[str]:
+    """Return what handlers may import, and what their session has beyond SQLAlchemy's."""
+    modules = (streamfea, streamfea.commands, streamfea.model, streamfea.testing)
+    names = {name for module in modules for name in module.__all__}
+    return {*names, "entry", "entries", "chunked_query"} - {"__version__"}
 
 
 def keys(section: str) -> list[str]:
