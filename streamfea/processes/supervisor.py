@@ -118,6 +118,7 @@ class Supervisor:
         main, arguments = self._job(slot)
         slot.process, slot.words = self._fork(main, arguments, slot.consumer)
         slot.started_at = time.monotonic()
+        slot.hides_its_end = False
 
     def _fork(self, main: Callable[..., None], arguments: tuple[Any, ...], name: str) -> tuple[ForkProcess, Connection]:
         """Start a process that runs `main`; return it and where its last words will come from."""
@@ -147,7 +148,10 @@ class Supervisor:
         for slot in self._slots:
             if slot.process is None and not slot.finished:
                 pause = min(pause, max(0.0, slot.start_at - time.monotonic()))
-        wait([self._stop.fileno(), *(slot.process.sentinel for slot in self._slots if slot.process)], pause)
+        watched = [(slot, slot.process) for slot in self._slots if slot.process and not slot.hides_its_end]
+        ready = wait([self._stop.fileno(), *(process.sentinel for _, process in watched)], pause)
+        for slot, process in watched:
+            slot.hides_its_end = process.sentinel in ready and process.is_alive()
 
     def _reap(self) -> None:
         for slot in self._slots:
@@ -211,6 +215,7 @@ class Supervisor:
         They are told by the end of the pipe: what SIGTERM does in a worker, its handler may have changed.
         """
         processes = [one for slot in self._slots for one in (slot.process, slot.stand_in) if one is not None]
+        hidden = {slot.process for slot in self._slots if slot.hides_its_end}
         for descriptor in self._liveness:
             os.close(descriptor)
         longest = max((queue.shutdown_timeout.total_seconds() for queue in self._queues), default=0.0)
@@ -219,7 +224,8 @@ class Supervisor:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 break
-            wait([process.sentinel for process in processes if process.is_alive()], min(remaining, 0.1))
+            awaited = [process.sentinel for process in processes if process.is_alive() and process not in hidden]
+            wait(awaited, min(remaining, 0.1))
         killed = 0
         for process in processes:
             if process.is_alive():
@@ -238,6 +244,7 @@ class _Slot:
         self.is_shim = is_shim
         self.consumer = ""
         self.process: ForkProcess | None = None
+        self.hides_its_end = False  # by having closed the pipe that the end of a process closes
         self.stand_in: ForkProcess | None = None
         self.words: Connection | None = None
         self.watch: SharedWatch | None = None

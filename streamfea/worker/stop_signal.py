@@ -4,6 +4,8 @@ import os
 import select
 import time
 
+from streamfea.core.descriptors import identity
+
 
 class StopSignal:
     """Set once, by a signal handler or another thread; waits end early when it is.
@@ -15,7 +17,7 @@ class StopSignal:
     def __init__(self) -> None:
         self._set = False
         self._reader, self._writer = os.pipe()
-        self._identity = _identity(self._reader)
+        self._identity = identity(self._reader)
 
     def set(self) -> None:
         """Ask to finish; safe in a signal handler."""
@@ -44,10 +46,7 @@ class StopSignal:
 
     def _is_open(self) -> bool:
         """Tell whether the descriptors are still the pipe: a handler may have closed them all, and opened others."""
-        try:
-            return _identity(self._reader) == _identity(self._writer) == self._identity
-        except OSError:
-            return False
+        return identity(self._reader) == identity(self._writer) == self._identity
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -57,8 +56,3 @@ class StopSignal:
 
 class StopAtOnce(KeyboardInterrupt):
     """Raised by a second signal, where no supervisor is: Python's own KeyboardInterrupt a handler may raise, too."""
-
-
-def _identity(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino

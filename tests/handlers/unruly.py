@@ -97,6 +97,10 @@ def set_timeout(_: Session) -> None:
     socket.setdefaulttimeout(0.001)
 
 
+def close_descriptors(_: Session) -> None:
+    os.closerange(3, 256)
+
+
 def make_warnings_errors(_: Session) -> None:
     warnings.simplefilter("error")
 
@@ -127,6 +131,7 @@ DEEDS: dict[str, Deed] = {
     "handle SIGTERM": handle_sigterm,
     "ignore SIGTERM": lambda _: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "socket.setdefaulttimeout": set_timeout,
+    "close descriptors": close_descriptors,
     "warnings.simplefilter": make_warnings_errors,
     "gc.disable": lambda _: gc.disable(),
     "os.environ.clear": change_environment,

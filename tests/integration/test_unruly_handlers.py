@@ -19,7 +19,7 @@ _FORKS = [
     "terminate a child",
 ]  # fmt: skip
 _EXCEPTIONS = ["KeyboardInterrupt", "GeneratorExit", "SystemExit", "CancelledError", "BaseException"]
-_CHANGES = ["socket.setdefaulttimeout", "warnings.simplefilter", "gc.disable", "os.environ.clear",
+_CHANGES = ["socket.setdefaulttimeout", "close descriptors", "warnings.simplefilter", "gc.disable", "os.environ.clear",
             "threading.Thread"]  # fmt: skip
 
 every_way = pytest.mark.parametrize("bulk", [True, False], ids=["COPY", "INSERT"])

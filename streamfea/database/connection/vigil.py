@@ -7,11 +7,16 @@ connection whether it still works for this one, or waits for us in turn.
 
 import time
 from collections.abc import Generator
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.pq import ConnStatus
 from psycopg.waiting import Ready
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import DisconnectionError
+
+from streamfea.core.descriptors import identity, kept_open
 
 __all__ = ["VigilantConnection", "keep_vigil"]
 
@@ -32,7 +37,15 @@ def keep_vigil(engine: Engine) -> None:
         connection = VigilantConnection.connect(*arguments, **options)
         connection.options = {**options, "connect_timeout": _ANSWER_WITHIN_SECONDS}
         connection.backend_pid = connection.info.backend_pid
+        connection.socket_identity = identity(connection.fileno())
         return connection
+
+    @event.listens_for(engine, "checkout")
+    def check_out(connection: VigilantConnection, _record: object, _proxy: object) -> None:
+        try:
+            connection.let_go_if_closed()
+        except psycopg.OperationalError as error:
+            raise DisconnectionError from error  # the pool makes a new one
 
 
 class VigilantConnection(psycopg.Connection[Any]):
@@ -44,10 +57,28 @@ class VigilantConnection(psycopg.Connection[Any]):
 
     options: dict[str, Any]
     backend_pid: int | None
+    socket_identity: tuple[int, int] | None
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = _INTERVAL_SECONDS, timeout: float | None = None) -> T:
-        """Wait as psycopg does, not for ever."""
-        return super().wait(self._asking(gen), interval, timeout)
+        """Wait as psycopg does, not for ever, and on no socket but its own."""
+        self.let_go_if_closed()
+        try:
+            return super().wait(self._asking(gen), interval, timeout)
+        except psycopg.OperationalError:
+            self.let_go_if_closed()
+            raise
+
+    def let_go_if_closed(self) -> None:
+        """Raise `OperationalError` when somebody has closed the socket; its number may be another's by now."""
+        if self.pgconn.status == ConnStatus.BAD:  # psycopg says what that means
+            return
+        descriptor = self.pgconn.socket
+        found = identity(descriptor)
+        if found == self.socket_identity:
+            return
+        with kept_open(descriptor) if found else nullcontext():
+            self.pgconn.finish()
+        raise psycopg.OperationalError("the connection to PostgreSQL is lost: its socket was closed in this process")
 
     def _asking(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Do what `gen` does; when nothing comes for a while, ask."""

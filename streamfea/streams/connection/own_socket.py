@@ -1,0 +1,57 @@
+"""Has connections to Redis use no socket but their own: a handler may close it, and its number be another's then."""
+
+from typing import Any
+
+from redis import ConnectionPool
+from redis.exceptions import ConnectionError as LostError
+
+from streamfea.core.descriptors import identity
+
+__all__ = ["use_own_sockets"]
+
+
+def use_own_sockets(pool: ConnectionPool) -> None:
+    """Have the connections that `pool` makes from now on do so."""
+    kind = pool.connection_class
+    pool.connection_class = type(kind.__name__, (_OnOwnSocket, kind), {})
+
+
+class _OnOwnSocket:
+    """Put before one of redis-py's connections, whose methods it guards."""
+
+    _sock: Any
+    _opened: tuple[int, int] | None = None
+
+    def _connect(self) -> Any:
+        sock = _of(super())._connect()
+        self._opened = identity(sock.fileno())
+        return sock
+
+    def connect(self) -> None:
+        """Connect, unless that is done and still holds."""
+        self._let_go_of_what_others_closed()
+        _of(super()).connect()
+
+    def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        """Send, on a new connection if need be."""
+        self._let_go_of_what_others_closed()
+        _of(super()).send_packed_command(*arguments, **options)
+
+    def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Return the reply; raise `ConnectionError` when it cannot come any more."""
+        if self._let_go_of_what_others_closed():
+            raise LostError("the connection is lost: its socket was closed in this process")
+        return _of(super()).read_response(*arguments, **options)
+
+    def _let_go_of_what_others_closed(self) -> bool:
+        sock = self._sock
+        if sock is None or identity(sock.fileno()) == self._opened:
+            return False
+        sock.detach()  # or closing it would close another's
+        _of(self).disconnect()
+        return True
+
+
+def _of(redis_py: Any) -> Any:
+    """Return the same; redis-py leaves its connections untyped."""
+    return redis_py
