@@ -5,17 +5,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 from sqlalchemy import Engine, MetaData, create_engine, text
-from sqlalchemy.exc import PendingRollbackError
 from sqlalchemy.orm import Session, sessionmaker
 
 from streamfea.core.entry import Entry
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.database.session.session import open_sessions
-from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
-from streamfea.worker.stop_signal import StopSignal
+from tests.support.entries import entries, group_commit, number_of, run_entries
+from tests.support.plain_loop import one_by_one
 
 __all__ = ["WAYS", "Kind", "Seen", "Way", "plain_loop"]
 
@@ -100,44 +98,15 @@ def plain_loop(kind: Kind, engine: Engine) -> Seen:
     class PlainSession(Session):
         entry: Entry
 
-    failed: set[int] = set()
+    def process(session: Session, entry: Entry) -> None:
+        session.entry = entry  # type: ignore[attr-defined]  # it is a PlainSession
+        kind.process(session, number_of(entry))
+
     heard: list[Any] = []
     sessions = sessionmaker(engine, class_=PlainSession)
     with kind.listening(sessions, heard):
-        for number in range(1, kind.records + 1):
-            with sessions() as session:
-                session.entry = entry_of(number)
-                try:
-                    kind.process(session, number)
-                    if _is_aborted(session):  # COMMIT would roll back and say nothing
-                        failed.add(number)
-                    _commit(session)
-                except Exception:
-                    session.rollback()
-                    failed.add(number)
-    return Seen(_rows(kind, engine), frozenset(failed), heard)
-
-
-def _is_aborted(session: Session) -> bool:
-    if not session.in_transaction() or not session.is_active:
-        return False
-    driver: Any = session.connection().connection.dbapi_connection
-    return bool(driver.info.transaction_status == psycopg.pq.TransactionStatus.INERROR)
-
-
-def _commit(session: Session) -> None:
-    """Commit; a handler that has seen a row refused, and returns, takes its record for one that is in already."""
-    try:
-        session.commit()
-    except PendingRollbackError as error:
-        if "Violation)" not in str(error):
-            raise
-        session.rollback()
-
-
-def entry_of(number: int) -> Entry:
-    """Return the entry of a record."""
-    return Entry("q", "s", f"{number}-0", {})
+        outcomes = one_by_one(sessions, process, entries(*range(1, kind.records + 1)))
+    return Seen(_rows(kind, engine), _failed(outcomes), heard)
 
 
 def _in_groups(*, bulk: bool = True, exactly_once: bool = False, batch_size: int = _BATCH_SIZE, parts: int = 0) -> Way:
@@ -146,33 +115,23 @@ def _in_groups(*, bulk: bool = True, exactly_once: bool = False, batch_size: int
     def way(kind: Kind, engine: Engine) -> Seen:
         heard: list[Any] = []
         sessions = open_sessions(engine, bulk=bulk)
-        commit = GroupCommit(
+        commit = group_commit(
             sessions,
-            lambda session, entry: kind.process(session, int(entry.id.partition("-")[0])),
+            lambda session, entry: kind.process(session, number_of(entry)),
             batch_size=batch_size,
-            commit_interval_seconds=60,
-            stop=StopSignal(),
             ledger=Ledger("s", "g") if exactly_once else None,
             overlap=parts > 0,
         )
         with kind.listening(sessions, heard):
-            outcomes = _run(commit, kind.records, -(-kind.records // (parts or 1)))
-        failed = {int(outcome.entry.id.partition("-")[0]) for outcome in outcomes if outcome.verdict is Verdict.FAILED}
+            outcomes = run_entries(commit, entries(*range(1, kind.records + 1)), -(-kind.records // (parts or 1)))
         assert len(outcomes) == kind.records
-        return Seen(_rows(kind, engine), frozenset(failed), heard)
+        return Seen(_rows(kind, engine), _failed(outcomes), heard)
 
     return way
 
 
-def _run(commit: GroupCommit, records: int, at_once: int) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for start in range(1, records + 1, at_once):
-        entries = [entry_of(number) for number in range(start, min(start + at_once, records + 1))]
-        for some in commit.run(entries):
-            outcomes += some
-    for some in commit.finish():
-        outcomes += some
-    return outcomes
+def _failed(outcomes: Sequence[Outcome]) -> frozenset[int]:
+    return frozenset(number_of(outcome.entry) for outcome in outcomes if outcome.verdict is Verdict.FAILED)
 
 
 def _rows(kind: Kind, engine: Engine) -> list[tuple[Any, ...]]:

@@ -1,14 +1,11 @@
 """Handlers written for Azafea, by the import alone."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from redis import Redis
-from sqlalchemy import Engine, create_engine, text
 
-from tests.support.commands import HANDLERS, Project
+from tests.support.commands import HANDLERS
+from tests.support.places import Place
 
 _EVENTS = """
 import json
@@ -35,37 +32,6 @@ def process(dbsession: DbSession, record: bytes) -> None:
     values = json.loads(record)
     dbsession.add((Strict if "strict" in values else Event)(**values))
 """
-
-
-class Place:
-    """A folder with a handler `events`, and the commands run in it."""
-
-    def __init__(self, project: Project, client: Redis, engine: Engine) -> None:
-        self.project = project
-        self.engine = engine
-        self._client = client
-
-    def handler(self, source: str, **keys: object) -> None:
-        (self.project.folder / "events.py").write_text(source)
-        self.project.configure("events", **keys)
-
-    def run(self, *arguments: str, expect: int = 0) -> str:
-        return self.project.run(*arguments, expect=expect, cwd=self.project.folder)
-
-    def put(self, *records: object) -> None:
-        for record in records:
-            self._client.xadd(self.project.stream, {"record": json.dumps(record)})
-
-    def rows(self, sql: str) -> list[object]:
-        with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(sql))]
-
-
-@pytest.fixture
-def place(tmp_path: Path, redis_url: str, database_url: str, client: Redis, name: str) -> Iterator[Place]:
-    engine = create_engine(database_url)
-    yield Place(Project(tmp_path, redis_url, database_url, f"{name}:stream"), client, engine)
-    engine.dispose()
 
 
 @pytest.mark.parametrize("bulk", [True, False])

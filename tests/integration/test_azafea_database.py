@@ -1,14 +1,9 @@
 """A database that Azafea made, and migrations as its handlers have them."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from redis import Redis
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-from tests.integration.test_azafea import Place
-from tests.support.commands import Project
+from tests.support.places import Place
 
 _HANDLER = """
 import sqlalchemy as sa
@@ -55,12 +50,9 @@ _CREATE = """
 
 
 @pytest.fixture
-def place(tmp_path: Path, redis_url: str, database_url: str, client: Redis, name: str) -> Iterator[Place]:
-    engine = create_engine(database_url)
-    place = Place(Project(tmp_path, redis_url, database_url, f"{name}:stream"), client, engine)
+def place(place: Place) -> Place:
     place.handler(_HANDLER)
-    yield place
-    engine.dispose()
+    return place
 
 
 def execute(place: Place, sql: str) -> None:

@@ -1,13 +1,14 @@
 """Bad records of every kind: each costs itself only, and its dead letter says what is wrong with it."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, Table, create_engine, text
 from sqlalchemy.orm import Session
 
 from handlers_example import events
@@ -123,12 +124,10 @@ def test_entries_of_odd_fields_cost_themselves_only(project: Project, client: Re
 
 
 @pytest.fixture
-def engine(project: Project, database_url: str) -> Any:
+def tables(project: Project) -> Sequence[Table]:
     project.configure("seed")
-    project.run("initdb")
-    engine = create_engine(database_url)
-    yield engine
-    engine.dispose()
+    project.run("initdb")  # makes them all
+    return ()
 
 
 _KEYS = st.sampled_from(

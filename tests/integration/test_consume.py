@@ -3,7 +3,7 @@
 import json
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,26 +11,12 @@ import pytest
 from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
 
-from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key
+from streamfea.streams.connection.keys import janitor_key
 from tests.support.commands import Consumer, Project
+from tests.support.streams import add, letters, nothing_is_left, times_delivered
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
-
-
-def add(client: Redis, project: Project, *records: Mapping[str, object]) -> None:
-    for record in records:
-        client.xadd(project.stream, {"record": json.dumps(record)})
-
-
-def letters(client: Redis, project: Project) -> list[dict[str, str]]:
-    found = client.xrange(dead_letters_key(project.stream, "streamfea"))
-    return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in found]  # type: ignore[union-attr]  # redis-py leaves the types of replies open
-
-
-def nothing_is_left(client: Redis, project: Project) -> bool:
-    summary = client.xpending(project.stream, "streamfea")
-    return not summary["pending"] and not client.exists(errors_key(project.stream, "streamfea"))
 
 
 def test_every_record_becomes_a_row_and_is_acknowledged(project: Project, client: Redis, rows: Rows) -> None:
@@ -178,14 +164,6 @@ def test_in_this_process_for_a_debugger(project: Project, client: Redis, rows: R
     add(client, project, {"n": 1})
     project.run("consume", "q", "--workers", "0", "--until-empty")
     assert rows() == [1]
-
-
-def times_delivered(client: Redis, project: Project) -> int:
-    try:
-        pending = client.xpending_range(project.stream, "streamfea", "-", "+", 1)
-    except Exception:
-        return 0
-    return int(pending[0]["times_delivered"]) if pending else 0
 
 
 def test_exactly_once_does_what_is_delivered_again_only_once(project: Project, client: Redis, rows: Rows) -> None:

@@ -2,35 +2,26 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from streamfea.core.entry import Entry
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
-from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.database.session.session import DbSession
 from streamfea.errors import ConfigurationError
-from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
-from streamfea.worker.transaction import WholeBatch
-from tests.integration.test_group_commit import (
-    NEVER,
-    Records,
-    World,
-    empty,
-    end,
-    is_aborted,
-    row_notes,
-    rows,
-    run_entries,
-)
-from tests.support.steps import STEPS, Base, Plain, run_steps
+from tests.support.entries import entries, entry, group_commit, number_of, run_entries, verdicts
+from tests.support.plain_loop import commit_plainly, is_aborted
+from tests.support.steps import STEPS, TABLES, Plain, Records, run_steps
 from tests.support.waiting import wait_until
+from tests.support.worlds import World, empty_tables, row_notes, world_of
 
 _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "100"))
 
@@ -40,22 +31,12 @@ _ENDS = {"commit", "swallow_commit", "swallow_commit_and_roll_back"}
 # Not allowed here: see the test of that.
 _BY_CONNECTION = {"commit_connection", "swallow_commit_connection", "roll_back_connection"}
 
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_engine(database_url)
-    Base.metadata.create_all(engine)
-    for table in LEDGER_TABLES:
-        table.create(engine)
-    yield engine
-    engine.dispose()
+once_each = partial(group_commit, ledger=Ledger("s", "g"))
 
 
 @pytest.fixture
-def sessions(engine: Engine, database_url: str) -> Iterator["sessionmaker[DbSession]"]:
-    own = create_engine(database_url)
-    yield open_sessions(own)
-    own.dispose()
+def tables() -> Sequence[Table]:
+    return (*TABLES, *LEDGER_TABLES)
 
 
 @settings(
@@ -89,24 +70,23 @@ def test_each_record_is_all_in_or_not_at_all_and_never_twice(
     assume(not any(_DEFERRED & set(steps) and _ENDS & set(steps) for steps in batch))
     expected = enclosed_one_by_one(engine, batch)
     start(engine)
-    entries = [entry(number) for number in range(1, len(batch) + 1)]
-    outcomes = run(sessions, batch, entries, batch_size, at_once)
-    assert World(rows(engine), [(number_of(one.entry), one.verdict, "") for one in outcomes]) == expected
+    outcomes = run(sessions, batch, entries(*range(1, len(batch) + 1)), batch_size, at_once)
+    assert world_of(engine, outcomes) == expected
     done = [one.entry for one in outcomes if one.verdict is Verdict.DONE]
     assert noted(engine) == sorted(number_of(one) for one in done)
 
     redelivered = [done[index] for index in sorted(set(again)) if index < len(done)]
-    assert {one.verdict for one in run(sessions, batch, redelivered, batch_size, at_once)} <= {Verdict.DUPLICATE}
-    assert rows(engine) == expected.rows
+    assert set(verdicts(run(sessions, batch, redelivered, batch_size, at_once))) <= {Verdict.DUPLICATE}
+    assert world_of(engine, outcomes) == expected
 
 
 @pytest.mark.core
 def test_a_batch_that_is_delivered_again_is_done_once(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
     start(engine)
-    entries = [entry(number) for number in range(1, 6)]
-    assert verdicts(run_adding(sessions, entries[:3])) == [Verdict.DONE] * 3
-    assert verdicts(run_adding(sessions, entries)) == [Verdict.DUPLICATE] * 3 + [Verdict.DONE] * 2
-    assert verdicts(run_adding(sessions, entries, alone=True)) == [Verdict.DUPLICATE] * 5
+    five = entries(*range(1, 6))
+    assert verdicts(run_adding(sessions, five[:3])) == [Verdict.DONE] * 3
+    assert verdicts(run_adding(sessions, five)) == [Verdict.DUPLICATE] * 3 + [Verdict.DONE] * 2
+    assert verdicts(run_adding(sessions, five, alone=True)) == [Verdict.DUPLICATE] * 5
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
 
@@ -114,17 +94,17 @@ def test_what_was_done_before_stays_done_when_a_batch_is_cut_short(
     engine: Engine, sessions: "sessionmaker[DbSession]"
 ) -> None:
     start(engine)
-    entries = [entry(number) for number in range(1, 6)]
-    assert verdicts(run_adding(sessions, entries[:4])) == [Verdict.DONE] * 4
+    five = entries(*range(1, 6))
+    assert verdicts(run_adding(sessions, five[:4])) == [Verdict.DONE] * 4
 
     def query_and_add(session: DbSession, one: Entry) -> None:
         session.execute(text("SELECT 1"))
         session.add(Plain(note=one.id))
 
-    shortest = group_commit(sessions, query_and_add, commit_interval_seconds=0)
-    assert verdicts(next(shortest.run(entries))) == [Verdict.DUPLICATE]  # so much time, and no more
+    shortest = once_each(sessions, query_and_add, commit_interval_seconds=0)
+    assert verdicts(next(shortest.run(five))) == [Verdict.DUPLICATE]  # so much time, and no more
     assert noted(engine) == [1, 2, 3, 4]
-    assert verdicts(run_adding(sessions, entries)) == [Verdict.DUPLICATE] * 4 + [Verdict.DONE]
+    assert verdicts(run_adding(sessions, five)) == [Verdict.DUPLICATE] * 4 + [Verdict.DONE]
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
 
@@ -132,14 +112,14 @@ def test_a_whole_batch_that_is_delivered_again_is_done_once(
     engine: Engine, sessions: "sessionmaker[DbSession]"
 ) -> None:
     start(engine)
-    entries = [entry(number) for number in range(1, 6)]
+    five = entries(*range(1, 6))
 
     def all_at_once(session: DbSession, some: list[str]) -> None:
         session.add_all(Plain(note=one) for one in some)
         session.commit()
 
-    assert verdicts(run_adding(sessions, entries[:3], all_at_once)) == [Verdict.DONE] * 3
-    again = verdicts(run_adding(sessions, entries, all_at_once))
+    assert verdicts(run_adding(sessions, five[:3], all_at_once)) == [Verdict.DONE] * 3
+    again = verdicts(run_adding(sessions, five, all_at_once))
     assert again == [Verdict.DUPLICATE] * 3 + [Verdict.DONE] * 2
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
@@ -154,7 +134,7 @@ def test_of_two_workers_with_the_same_entry_the_second_waits_and_does_nothing(
         session.add(Plain(note=one.id))
         go_on.wait(20)
 
-    first = threading.Thread(target=lambda: outcomes.extend(group_commit(sessions, slowly).run([entry(1)]).__next__()))
+    first = threading.Thread(target=lambda: outcomes.extend(once_each(sessions, slowly).run([entry(1)]).__next__()))
     first.start()
     wait_until(lambda: entered(engine), "the first has entered the entry")
     second = threading.Thread(target=lambda: outcomes.extend(run_adding(sessions, [entry(1)])))
@@ -175,8 +155,8 @@ def test_a_row_that_is_there_because_its_entry_is_in_already_fails_nobody(
     def process(session: DbSession, one: Entry) -> None:
         session.add(Plain(note=one.id, code=number_of(one)))
 
-    commit = group_commit(sessions, process, overlap=True)
-    done, again = [entry(1), entry(2)], [entry(1), entry(2), entry(3)]
+    commit = once_each(sessions, process, overlap=True)
+    done, again = entries(1, 2), entries(1, 2, 3)
     assert verdicts(run_entries(commit, done, 1)) == [Verdict.DONE] * 2
     assert verdicts(run_entries(commit, again, 3)) == [Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.DONE]
     assert row_notes(engine) == ["1-0", "2-0", "3-0"]
@@ -191,9 +171,9 @@ def test_a_row_that_cannot_be_written_fails_its_own_record_and_leaves_it_out_of_
     def process(session: DbSession, one: Entry) -> None:
         session.add(Plain(note=one.id, code=1 if number_of(one) in (1, 3) else None))
 
-    commit = group_commit(sessions, process, overlap=True)
+    commit = once_each(sessions, process, overlap=True)
     run_entries(commit, [entry(9)])  # from then on it is known how the model's objects are written
-    outcomes = run_entries(commit, [entry(n) for n in range(1, 5)])
+    outcomes = run_entries(commit, entries(*range(1, 5)))
     assert verdicts(outcomes) == [Verdict.DONE, Verdict.DONE, Verdict.FAILED, Verdict.DONE]
     assert row_notes(engine) == ["9-0", "1-0", "2-0", "4-0"]
     assert noted(engine) == [1, 2, 4, 9]
@@ -203,7 +183,7 @@ def test_a_row_that_meets_that_of_the_same_entry_in_another_worker_fails_nobody(
     engine: Engine, sessions: "sessionmaker[DbSession]"
 ) -> None:
     start(engine)
-    commit = group_commit(
+    commit = once_each(
         sessions, lambda session, one: session.add(Plain(note=one.id, code=number_of(one))), overlap=True
     )
     run_entries(commit, [entry(9)])
@@ -226,7 +206,7 @@ def test_a_handler_that_ends_the_transaction_by_its_connection_fails(
     engine: Engine, sessions: "sessionmaker[DbSession]", how: str
 ) -> None:
     start(engine)
-    outcomes = run(sessions, [["add_plain"], ["insert_by_hand", how], ["add_plain"]], [entry(1), entry(2), entry(3)], 9)
+    outcomes = run(sessions, [["add_plain"], ["insert_by_hand", how], ["add_plain"]], entries(1, 2, 3), 9)
     assert verdicts(outcomes) == [Verdict.DONE, Verdict.FAILED, Verdict.DONE]
     assert (row_notes(engine), noted(engine)) == (["added", "added"], [1, 3])
 
@@ -277,49 +257,37 @@ def test_what_a_transaction_was_told_before_is_still_so_when_entries_were_in_alr
 
 def enclosed_one_by_one(engine: Engine, batch: Records) -> World:
     """The plainest way: a transaction for each record, in which the session's commits are savepoints."""
-    empty(engine)
+    empty_tables(engine)
     outcomes = []
     for number, steps in enumerate(batch, 1):
         with engine.connect() as connection:
-            outcomes.append((number, enclosed(connection, entry(number), steps), ""))
-    return World(rows(engine), outcomes)
+            outcomes.append(enclosed(connection, entry(number), steps))
+    return world_of(engine, outcomes)
 
 
-def enclosed(connection: Connection, one: Entry, steps: list[str]) -> Verdict:
+def enclosed(connection: Connection, one: Entry, steps: list[str]) -> Outcome:
     transaction = connection.begin()
     # SQLAlchemy manual, "Joining a Session into an External Transaction"
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         try:
             run_steps(session, steps)
             lost = is_aborted(session)
-            end(session)
+            commit_plainly(session)
         except Exception as error:
             session.rollback()
             transaction.rollback()
-            return outcome_of(one, error).verdict
+            return outcome_of(one, error)
     try:
         transaction.rollback() if lost else transaction.commit()
     except Exception:
-        return Verdict.FAILED
-    return Verdict.FAILED if lost else Verdict.DONE
+        return Outcome(one, Verdict.FAILED)
+    return Outcome(one, Verdict.FAILED if lost else Verdict.DONE)
 
 
 def start(engine: Engine) -> None:
-    empty(engine)
+    empty_tables(engine)
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE streamfea_ledger"))
-
-
-def entry(number: int) -> Entry:
-    return Entry("q", "s", f"{number}-0", {})
-
-
-def number_of(one: Entry) -> int:
-    return int(one.id.partition("-")[0])
-
-
-def verdicts(outcomes: list[Outcome]) -> list[Verdict]:
-    return [one.verdict for one in outcomes]
 
 
 def noted(engine: Engine) -> list[int]:
@@ -344,31 +312,10 @@ def waiting(engine: Engine, statement: str = "streamfea_ledger") -> bool:
         return bool(connection.execute(query, {"statement": statement}).scalar_one())
 
 
-def group_commit(
-    sessions: "sessionmaker[DbSession]",
-    process: Callable[[DbSession, Entry], None],
-    process_batch: Callable[[DbSession, list[str]], None] | None = None,
-    batch_size: int = 100,
-    *,
-    overlap: bool = False,
-    commit_interval_seconds: float = 60,
-) -> GroupCommit:
-    return GroupCommit(
-        sessions,
-        process,
-        None if process_batch is None else WholeBatch(lambda one: one.id, process_batch),
-        batch_size=batch_size,
-        commit_interval_seconds=commit_interval_seconds,
-        stop=NEVER,
-        ledger=Ledger("s", "g"),
-        overlap=overlap,
-    )
-
-
 def run(
     sessions: "sessionmaker[DbSession]", batch: Records, entries: Sequence[Entry], batch_size: int, at_once: int = 0
 ) -> list[Outcome]:
-    commit = group_commit(
+    commit = once_each(
         sessions,
         lambda session, one: run_steps(session, batch[number_of(one) - 1]),
         batch_size=batch_size,
@@ -384,5 +331,5 @@ def run_adding(
     *,
     alone: bool = False,
 ) -> list[Outcome]:
-    commit = group_commit(sessions, lambda session, one: session.add(Plain(note=one.id)), process_batch)
+    commit = once_each(sessions, lambda session, one: session.add(Plain(note=one.id)), process_batch)
     return [outcome for outcomes in commit.run(entries, alone=alone) for outcome in outcomes]

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import typer
-from sqlalchemy import Engine, create_engine, func, select, text
+from sqlalchemy import Engine, Table, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
@@ -80,11 +80,8 @@ def test_a_flight_that_fails_does_not_take_its_carrier_from_those_that_follow(fl
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_engine(database_url)
-    Carrier.__table__.create(engine)  # type: ignore[attr-defined]  # it is a table
-    yield engine
-    engine.dispose()
+def tables() -> Sequence[Table]:
+    return [Carrier.__table__]  # type: ignore[list-item]  # it is a table
 
 
 def test_two_who_add_the_same_carrier_get_the_same_row(engine: Engine) -> None:

@@ -2,52 +2,29 @@
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine, event, insert, select, text
-from sqlalchemy.exc import PendingRollbackError
+from sqlalchemy import Engine, Table, create_engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from streamfea.core.entry import Entry
 from streamfea.database.session.session import DbSession, open_sessions
-from streamfea.worker.pipeline import GroupCommit
-from streamfea.worker.policy import Outcome, Verdict, outcome_of
+from streamfea.worker.policy import Verdict
 from streamfea.worker.stop_signal import StopSignal
-from tests.support.steps import STEPS, Base, Item, Owner, Plain, run_steps
+from tests.support.entries import entries, group_commit, number_of, run_entries
+from tests.support.plain_loop import one_by_one
+from tests.support.steps import STEPS, TABLES, Plain, Records, run_steps
+from tests.support.worlds import World, empty_tables, row_notes, world_of
 
 _EXAMPLES = int(os.environ.get("STREAMFEA_TEST_EXAMPLES", "150"))
 
-Records = list[list[str]]
-
-NEVER = StopSignal()
-
-
-@dataclass(frozen=True)
-class World:
-    """All that can be seen afterwards: the rows, and what became of each record."""
-
-    rows: list[object]
-    verdicts: list[tuple[int, Verdict, str]]
-
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_engine(database_url)
-    Base.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def sessions(engine: Engine, database_url: str) -> Iterator["sessionmaker[DbSession]"]:
-    own = create_engine(database_url)
-    yield open_sessions(own)
-    own.dispose()
+def tables() -> Sequence[Table]:
+    return TABLES
 
 
 records = st.lists(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=4), max_size=8)
@@ -68,7 +45,7 @@ records = st.lists(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size
 def test_a_batch_does_what_one_transaction_per_record_does(
     engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int, at_once: int
 ) -> None:
-    expected = one_by_one(engine, batch)
+    expected = alone(engine, batch)
     assert in_groups(engine, sessions, batch, batch_size, at_once) == expected
 
 
@@ -83,7 +60,7 @@ def test_a_culprit_among_many_is_found_with_few_transactions(
 ) -> None:
     transactions = count_transactions(sessions)
     world = in_groups(engine, sessions, [*[["add_plain"]] * 250, ["add_null"], *[["add_plain"]] * 249], 500)
-    assert [verdict for _, verdict, _ in world.verdicts].count(Verdict.FAILED) == 1
+    assert [verdict for _, verdict in world.verdicts].count(Verdict.FAILED) == 1
     assert transactions() <= 4
 
 
@@ -92,7 +69,7 @@ def test_a_culprit_whose_flush_fails_costs_few_transactions(engine: Engine, data
     sessions = open_sessions(own, bulk=False)
     transactions = count_transactions(sessions)
     batch = [*[["add_plain"]] * 20, ["add_taken"], ["add_taken"], *[["add_plain"]] * 20]
-    assert [verdict for _, verdict, _ in in_groups(engine, sessions, batch, 500).verdicts].count(Verdict.FAILED) == 1
+    assert [verdict for _, verdict in in_groups(engine, sessions, batch, 500).verdicts].count(Verdict.FAILED) == 1
     own.dispose()
     assert transactions() <= 4
 
@@ -115,8 +92,8 @@ def test_a_conflict_is_nobodys_fault(engine: Engine, sessions: "sessionmaker[DbS
         if seen.count("3-0") == 1 and entry.id == "3-0":
             session.execute(text("DO $$ BEGIN RAISE 'conflict' USING ERRCODE = '40001'; END $$"))
 
-    empty(engine)
-    outcomes = run(GroupCommit(sessions, process, batch_size=9, commit_interval_seconds=9, stop=StopSignal()), 5)
+    empty_tables(engine)
+    outcomes = run_entries(group_commit(sessions, process), entries(*range(1, 6)))
     assert [outcome.verdict for outcome in outcomes] == [Verdict.DONE] * 5
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
@@ -133,8 +110,8 @@ def test_a_connection_that_dies_in_the_middle_of_a_batch_costs_nothing(
             with engine.connect() as other:
                 other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": killed[0]})
 
-    empty(engine)
-    outcomes = run(GroupCommit(sessions, process, batch_size=9, commit_interval_seconds=9, stop=StopSignal()), 5)
+    empty_tables(engine)
+    outcomes = run_entries(group_commit(sessions, process), entries(*range(1, 6)))
     assert [outcome.verdict for outcome in outcomes] == [Verdict.DONE] * 5
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
@@ -155,8 +132,8 @@ def test_a_handler_that_hides_the_death_of_its_connection_is_run_again(
             except Exception:
                 session.info["hidden"] = True
 
-    empty(engine)
-    outcomes = run(GroupCommit(sessions, process, batch_size=9, commit_interval_seconds=9, stop=StopSignal()), 3)
+    empty_tables(engine)
+    outcomes = run_entries(group_commit(sessions, process), entries(*range(1, 4)))
     assert [outcome.verdict for outcome in outcomes] == [Verdict.DONE] * 3
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0"]
 
@@ -169,8 +146,8 @@ def test_a_stop_commits_what_ran_and_leaves_the_rest(engine: Engine, sessions: "
         if entry.id == "3-0":
             stop.set()
 
-    empty(engine)
-    outcomes = run(GroupCommit(sessions, process, batch_size=9, commit_interval_seconds=9, stop=stop), 5)
+    empty_tables(engine)
+    outcomes = run_entries(group_commit(sessions, process, stop=stop), entries(*range(1, 6)))
     assert [outcome.entry.id for outcome in outcomes] == ["1-0", "2-0", "3-0"]
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0"]
 
@@ -183,93 +160,29 @@ def test_nothing_of_a_batch_is_kept_once_it_is_done(engine: Engine, sessions: "s
     assert left == []
 
 
-def one_by_one(engine: Engine, batch: Records) -> World:
+def alone(engine: Engine, batch: Records) -> World:
     """The plainest way: a session and a transaction for each record."""
-    empty(engine)
-    verdicts = []
-    for number, steps in enumerate(batch, 1):
-        entry = Entry("q", "s", f"{number}-0", {})
-        with Session(engine) as session:
-            try:
-                run_steps(session, steps)
-                lost = is_aborted(session)  # then COMMIT would roll back and say nothing
-                end(session)
-                verdicts.append((number, Verdict.FAILED if lost else Verdict.DONE, ""))
-            except Exception as error:
-                session.rollback()
-                verdicts.append((number, outcome_of(entry, error).verdict, ""))
-    return World(rows(engine), verdicts)
+    empty_tables(engine)
+    outcomes = one_by_one(
+        lambda: Session(engine),
+        lambda session, entry: run_steps(session, batch[number_of(entry) - 1]),
+        entries(*range(1, len(batch) + 1)),
+    )
+    return world_of(engine, outcomes)
 
 
 def in_groups(
     engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int, at_once: int = 0
 ) -> World:
     """The way under test; with `at_once`, so many records at a time, which run while those before them commit."""
-    empty(engine)
-    commit = GroupCommit(
+    empty_tables(engine)
+    commit = group_commit(
         sessions,
-        lambda session, entry: run_steps(session, batch[int(entry.id.partition("-")[0]) - 1]),
+        lambda session, entry: run_steps(session, batch[number_of(entry) - 1]),
         batch_size=batch_size,
-        commit_interval_seconds=60,
-        stop=NEVER,
         overlap=at_once > 0,
     )
-    outcomes = run(commit, len(batch), at_once)
-    return World(rows(engine), [(int(one.entry.id.partition("-")[0]), one.verdict, "") for one in outcomes])
-
-
-def run(commit: GroupCommit, count: int, at_once: int = 0) -> list[Outcome]:
-    entries = [Entry("q", "s", f"{number}-0", {}) for number in range(1, count + 1)]
-    return run_entries(commit, entries, at_once)
-
-
-def run_entries(commit: GroupCommit, entries: Sequence[Entry], at_once: int = 0) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    step = at_once or max(1, len(entries))
-    for start in range(0, len(entries), step):
-        for some in commit.run(entries[start : start + step]):
-            outcomes += some
-    for some in commit.finish():
-        outcomes += some
-    return outcomes
-
-
-def empty(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(text("TRUNCATE item, plain, owner RESTART IDENTITY"))
-        connection.execute(insert(Owner).values(id=1, hits=0))
-
-
-def rows(engine: Engine) -> list[object]:
-    """All rows without their generated ids, which skip numbers as transactions are rolled back."""
-    with engine.connect() as connection:
-        return [
-            connection.execute(select(Owner.id, Owner.hits).order_by(Owner.id)).all(),
-            connection.execute(select(Item.note, Item.code, Item.late, Item.owner_id).order_by(Item.id)).all(),
-            connection.execute(select(Plain.note, Plain.code).order_by(Plain.id)).all(),
-        ]
-
-
-def row_notes(engine: Engine) -> list[str]:
-    with engine.connect() as connection:
-        return list(connection.scalars(select(Plain.note)))
-
-
-def end(session: Session) -> None:
-    """Commit; what the handler has seen refused, and returned all the same, is rolled back: it is in already."""
-    try:
-        session.commit()
-    except PendingRollbackError as error:
-        if "Violation)" not in str(error):
-            raise
-        session.rollback()
-
-
-def is_aborted(session: Session) -> bool:
-    if not session.in_transaction() or not session.is_active:
-        return False
-    driver = session.connection().connection.dbapi_connection
-    return bool(driver.info.transaction_status == psycopg.pq.TransactionStatus.INERROR)  # type: ignore[union-attr]  # psycopg's
+    return world_of(engine, run_entries(commit, entries(*range(1, len(batch) + 1)), at_once))
 
 
 def count_transactions(sessions: "sessionmaker[DbSession]") -> Callable[[], int]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from tests.integration.test_consume import add, letters, nothing_is_left
 from tests.support.commands import Project
+from tests.support.streams import add, letters, nothing_is_left
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]

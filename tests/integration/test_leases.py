@@ -14,8 +14,8 @@ from sqlalchemy.orm import sessionmaker
 from streamfea.config.settings import DatabaseSettings, Queue
 from streamfea.database.connection.engine import open_database
 from streamfea.database.connection.fencing import end_transactions, session_name
-from tests.integration.test_consume import add, nothing_is_left, times_delivered
 from tests.support.commands import Project
+from tests.support.streams import add, nothing_is_left, times_delivered
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from redis import Redis
 
-from tests.integration.test_consume import add, nothing_is_left
 from tests.support.commands import HANDLERS, Project
+from tests.support.streams import add, nothing_is_left
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]

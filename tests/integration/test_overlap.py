@@ -1,12 +1,11 @@
 """While PostgreSQL commits one batch, the next runs; and what it sees is what was committed, in order."""
 
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy import Engine, Table, create_engine, event, func, make_url, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from streamfea.core.entry import Entry
@@ -14,13 +13,15 @@ from streamfea.database.session.session import DbSession, open_sessions
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.transaction import Process
-from tests.integration.test_group_commit import NEVER, empty, engine, row_notes, sessions
-from tests.support.steps import Base, Plain
+from tests.support.entries import entries, group_commit, ids
+from tests.support.steps import TABLES, Plain
 from tests.support.waiting import wait_until
+from tests.support.worlds import empty_tables, row_notes
 
-__all__ = ["engine", "sessions"]
 
-_LONGER_THAN_A_QUERY_SECONDS = 0.5
+@pytest.fixture
+def tables() -> Sequence[Table]:
+    return TABLES
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def own_database(engine: Engine, database_url: str) -> Iterator[Engine]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("CREATE DATABASE closed"))
         own = create_engine(url)
-        Base.metadata.create_all(own)
+        for table in TABLES:
+            table.create(own)
         yield own
         own.dispose()
         connection.execute(text("DROP DATABASE closed WITH (FORCE)"))
@@ -78,12 +80,13 @@ def test_a_record_that_queries_waits_for_those_before_it(engine: Engine, session
             seen.append(session.scalar(select(func.count()).select_from(Plain)) or 0)
         session.add(Plain(note=entry.id))
 
-    commit = group_commit(engine, sessions, process)
+    commit = well_known(engine, sessions, process)
     with nobody_can_write(engine):
         assert list(commit.run(entries(1, 2))) == []
         following = Following(commit, entries(3, 4))
         assert asked.wait(10)
-        time.sleep(_LONGER_THAN_A_QUERY_SECONDS)
+        for _ in range(100):
+            assert row_notes(engine) == []  # others' queries are answered meanwhile
         assert seen == []
     following.join()
     assert seen == [2]
@@ -111,7 +114,7 @@ def test_what_fails_to_commit_is_done_before_what_ran_meanwhile(
 
 
 def test_a_bad_record_that_commits_late_fails_alone(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
-    commit = group_commit(engine, sessions, lambda session, one: session.add(Plain(note=one.id, code=taken(one))))
+    commit = well_known(engine, sessions, lambda session, one: session.add(Plain(note=one.id, code=taken(one))))
     with Session(engine) as session:
         session.add(Plain(note="before", code=1))
         session.commit()
@@ -148,7 +151,7 @@ def test_whoever_listens_to_the_session_is_called_in_the_thread_of_the_handler(
         event.listen(session, "after_commit", lambda _: threads.append(threading.get_ident()))
         session.add(Plain(note=entry.id))
 
-    commit = group_commit(engine, sessions, process)
+    commit = well_known(engine, sessions, process)
     assert ids([one for some in commit.run(entries(1, 2)) for one in some]) == ["1-0", "2-0"]
     assert set(threads) == {threading.get_ident()}
 
@@ -177,23 +180,20 @@ def adding(engine: Engine, sessions: "sessionmaker[DbSession]", ran: list[str]) 
         ran.append(entry.id)
         session.add(Plain(note=entry.id))
 
-    return group_commit(engine, sessions, process)
+    return well_known(engine, sessions, process)
 
 
-def group_commit(engine: Engine, sessions: "sessionmaker[DbSession]", process: Process) -> GroupCommit:
+def well_known(engine: Engine, sessions: "sessionmaker[DbSession]", process: Process) -> GroupCommit:
     """Return one that knows already how the model's objects are written, as it does after its first batch."""
-    empty(engine)
-    commit = GroupCommit(
+    empty_tables(engine)
+    commit = group_commit(
         sessions,
         lambda session, entry: session.add(Plain(note="first")) if entry.id == "0-0" else process(session, entry),
-        batch_size=100,
-        commit_interval_seconds=60,
-        stop=NEVER,
         overlap=True,
     )
-    assert [one for some in commit.run(entries(0)) for one in some]
+    assert [outcome for some in commit.run(entries(0)) for outcome in some]
     assert list(commit.finish()) == []
-    empty(engine)
+    empty_tables(engine)
     return commit
 
 
@@ -213,14 +213,6 @@ def cut_who_waits(engine: Engine) -> None:
     query = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
     with engine.connect() as connection:
         wait_until(lambda: bool(connection.execute(query).all()), "a session waits for the lock")
-
-
-def entries(*numbers: int) -> list[Entry]:
-    return [Entry("q", "s", f"{number}-0", {}) for number in numbers]
-
-
-def ids(outcomes: list[Outcome]) -> list[str]:
-    return [one.entry.id for one in outcomes]
 
 
 def taken(entry: Entry) -> int | None:

@@ -25,14 +25,6 @@ _TABLES = {"cored": "cored", "cored_too": "cored_too", "recorder": "seen"}
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """Past PgBouncer."""
-    engine = create_engine(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def address(tmp_path: Path, postgresql_url: str, database_url: str, name: str) -> Iterator[str]:
     """The address through PgBouncer, as a role whose tables are in the test's schema."""
     superuser = create_engine(postgresql_url)

@@ -7,8 +7,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import create_engine, text
 
-from tests.integration.test_consume import letters, nothing_is_left
 from tests.support.commands import Project
+from tests.support.streams import letters, nothing_is_left
 
 
 @pytest.fixture

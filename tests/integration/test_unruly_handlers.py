@@ -8,8 +8,8 @@ import psutil
 import pytest
 from redis import Redis
 
-from tests.integration.test_consume import add, letters, nothing_is_left
 from tests.support.commands import Consumer, Project
+from tests.support.streams import add, letters, nothing_is_left
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]

@@ -255,6 +255,12 @@ STEPS: dict[str, Callable[[Session], None]] = {
 }
 
 
+Records = list[list[str]]
+"""The names of the steps of each record."""
+
+TABLES = Base.metadata.sorted_tables
+
+
 def run_steps(session: Session, names: list[str]) -> None:
     """Do the named steps, one after the other."""
     for name in names:

@@ -24,7 +24,7 @@ from streamfea.config.settings import (
     describe,
     load_settings,
 )
-from tests.unit.test_workshop import run
+from tests.support.workshop import run
 
 _ROOT = Path(__file__).parents[2]
 _SECTIONS: dict[str, type[BaseModel]] = {

@@ -1,17 +1,13 @@
 """The checks of the workshop find what they are there to find."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.workshop import run
+
 _ROOT = Path(__file__).parents[2]
-
-
-def run(script: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(_ROOT / ".ci" / script), *map(str, arguments)]
-    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
 
 
 def test_a_registrys_host_name_is_found(tmp_path: Path) -> None:
