@@ -40,6 +40,10 @@ class Pace:
         """Ask for half as many for now: a server cuts off whoever wants a longer reply than it may send."""
         self._most = max(1, self.count // 2)
 
+    def start_small(self) -> None:
+        """Ask for one for now, and grow: what comes next is longer than what came before tells."""
+        self._most = 1
+
     def observe(self, records: int, seconds: float, size: int) -> None:
         """Take note of how long `records` records took, which had `size` bytes."""
         now = seconds / records

@@ -20,6 +20,7 @@ from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import DbSession
 from streamfea.handlers.loading import Handler
 from streamfea.streams.connection.errors import is_outage
+from streamfea.streams.connection.reply_limit import ReplyTooLongError
 from streamfea.streams.consuming.group import Claimed, Group
 from streamfea.streams.consuming.name_lock import Presence
 from streamfea.streams.consuming.reader import Reader
@@ -273,7 +274,10 @@ class Worker:
     def _work_on_what_is_new(self) -> bool:
         outages = self._redis.outages
         is_ahead = self._reader.is_ahead
-        entries = self._redis.call(self._read)
+        try:
+            entries = self._redis.call(self._read)
+        except ReplyTooLongError:
+            entries = self._leave_to_be_claimed()
         self._hold(entries)
         if self._redis.outages != outages:
             self._give_back_unseen()
@@ -292,9 +296,20 @@ class Worker:
                 return self._reader.receive()
             self._asked_for = self._pace.count
             return self._reader.read(self._asked_for, self._block())
+        except ReplyTooLongError:
+            raise
         except RedisError:
             self._pace.slow_down()  # before the next try: were the reply too long again, all that is new would be lost
             raise
+
+    def _leave_to_be_claimed(self) -> list[Entry]:
+        """Give back what a reply held that memory has no room for: claimed entries are fetched one by one."""
+        self._pace.start_small()
+        self._look_for_due_at = 0.0
+        self._finish()
+        self._give_back_unseen()
+        log.info("long records came at once: they run one by one")
+        return []
 
     def _read_ahead_of(self, entries: Sequence[Entry]) -> None:
         """Ask for more while `entries` run, if there is more, it does not wait long in here, and nothing is due."""

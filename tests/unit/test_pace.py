@@ -71,6 +71,14 @@ def test_after_slowing_down_it_grows_by_half_with_every_batch_and_never_beyond_a
     assert [after(pace, (1, 0.0)) for _ in range(3)] == [376, 500, 500]
 
 
+def test_after_long_records_came_at_once_it_begins_with_one_again() -> None:
+    pace = Pace(_SECOND, 500, _MANY_BYTES)
+    assert after(pace, (500, 0.01)) == 500
+    pace.start_small()
+    assert pace.count == 1
+    assert [after(pace, (1, 0.0)) for _ in range(3)] == [2, 4, 7]
+
+
 @given(
     st.integers(min_value=1, max_value=1000),
     st.lists(st.none() | st.tuples(st.integers(min_value=1, max_value=1000), st.floats(min_value=0, max_value=1e6))),

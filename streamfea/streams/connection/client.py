@@ -16,6 +16,7 @@ from streamfea.embedded import ensure_valkey
 from streamfea.errors import ConfigurationError
 from streamfea.streams.connection.names import NAME_ERRORS
 from streamfea.streams.connection.own_socket import use_own_sockets
+from streamfea.streams.connection.reply_limit import limit_replies
 
 _EMBEDDED = "embedded:"
 _CONNECT_TIMEOUT_SECONDS = 5.0
@@ -53,6 +54,7 @@ def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redi
         pool = client.connection_pool
         pool.connection_kwargs.update(_credentials(settings))  # afterwards, for redis-py prefers those in the URL
         use_own_sockets(pool)
+        limit_replies(pool)
         pool.connection_class(**pool.connection_kwargs)  # which connects nothing, and fails if an option is unknown
     except (ValueError, TypeError) as error:
         problem = str(error).rpartition(".__init__() ")[2]

@@ -15,11 +15,14 @@ from redis.exceptions import RedisError, ResponseError
 from streamfea.core.durations import to_ms
 from streamfea.core.entry import Entry
 from streamfea.streams.connection.errors import group_is_gone
+from streamfea.streams.connection.reply_limit import replies_up_to
 from streamfea.streams.consuming.group import Group, fields_of
 from streamfea.streams.consuming.marks import mark_group
 
 __all__ = ["Reader"]
 
+# A reply may be longer than what was guessed from the records before it, but not many times as long.
+_LONGEST_REPLY = 4
 # The length of a reply's list of names and values.
 _ONE_FIELD = 2
 
@@ -28,7 +31,8 @@ class Reader:
     """Reads what is new for a group's consumer, and acknowledges what it has done.
 
     What redis-py raises when the server is away is raised, by whichever method meets it; what was to be acknowledged
-    still is then. Of entries that a lost reply held, `Group.unseen()` tells. Another thread may call `catch_up()`.
+    still is then. `ReplyTooLongError` is raised for several entries that are many times as long as `batch_bytes`. Of
+    entries that a lost reply held, or one too long, `Group.unseen()` tells. Another thread may call `catch_up()`.
     """
 
     def __init__(self, client: Redis, group: Group) -> None:
@@ -43,6 +47,7 @@ class Reader:
         self._waiting: list[str] = []
         self._sent: list[str] = []
         self._was_refused = False
+        self._limit: int | None = None
 
     def read(self, count: int, block: timedelta | None) -> list[Entry]:
         """Return up to `count` new entries, waiting up to `block` for the first; None does not wait.
@@ -126,6 +131,7 @@ class Reader:
             raise
         self._connection = connection
         self._sent, self._waiting = self._waiting, []
+        self._limit = _LONGEST_REPLY * self._queue.batch_bytes if count > 1 else None
 
     def _has_something_to_read(self) -> bool:
         try:
@@ -171,7 +177,8 @@ class Reader:
 
     def _entries(self, connection: Any) -> list[Entry]:
         try:
-            reply = self._client.parse_response(connection, "XREADGROUP")
+            with replies_up_to(connection, self._limit):
+                reply = self._client.parse_response(connection, "XREADGROUP")
         except ResponseError:
             with suppress(ResponseError):
                 self._check_mark(connection)  # its reply is behind this one
