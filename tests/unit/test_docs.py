@@ -101,14 +101,18 @@ def test_every_command_is_named_with_its_arguments_and_options(commands: str) ->
             assert {*parameter.opts} <= named if option else parameter.get_help_record(context)[0].split()[0] in named
 
 
-def test_the_tests_that_guarantees_name_are_there() -> None:
-    page = (_ROOT / "docs" / "guarantees.md").read_text()
+def test_the_tests_of_guarantees_are_there() -> None:
+    evidence = (_ROOT / "docs" / "guarantees.md").read_text()
+    page = (_ROOT / "docs" / "how-it-is-tested.md").read_text()
     named = [
         (file, test)
         for file, tests in re.findall(r"^- `(tests/[\w/]+\.py)`(.*?)(?=^- |^$)", page, re.MULTILINE | re.DOTALL)
         for test in re.findall(r"`(test_\w+)`", tests)
     ]
     assert len(named) > 30
+    shown = re.findall(r"^\*\*Evidence\.\*\* `(tests/[\w/]+\.py)`: `(test_\w+)`", evidence, re.MULTILINE)
+    assert len(shown) == len(re.findall(r"^## ", evidence, re.MULTILINE))
+    assert set(shown) <= set(named)
     missing = [test for file, test in named if f"def {test}(" not in (_ROOT / file).read_text()]
     assert not missing
 
