@@ -86,7 +86,8 @@ def _current() -> _Command:
         return _command.get()
     except LookupError:
         raise StreamfeaError(
-            "session and queue are at hand in a handler's own commands only: run `streamfea handlers QUEUE COMMAND`"
+            "session and queue are at hand in a handler's own commands only",
+            remedy="run `streamfea handlers QUEUE COMMAND`",
         ) from None
 
 

@@ -1,7 +1,7 @@
 """Every exception of streamfea, in one tree.
 
 What a handler raises on purpose (`Reject`, `Retry`) tells what shall become of its record. Everything
-else here is for the person at the terminal: the message is one sentence that names the thing and the remedy.
+else here is for a person: the message is one sentence that names the thing, and the remedy says what to do.
 """
 
 import traceback
@@ -11,7 +11,19 @@ from streamfea.core.durations import parse_duration
 
 
 class StreamfeaError(Exception):
-    """Something failed and the message says what to do; the command exits with 1."""
+    """Something failed; the command exits with 1.
+
+    `message` says what happened, `remedy` what to do about it, if anything helps: each face shows them in its own way.
+    As text they are one sentence, for logs and other programs.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.remedy}" if self.remedy else self.message
 
 
 class ConfigurationError(StreamfeaError):

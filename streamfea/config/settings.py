@@ -349,13 +349,14 @@ def load_settings(path: Path | None = None) -> Settings:
     source = find_config(path)
     if source is None:
         raise ConfigurationError(
-            f"no configuration: neither {' nor '.join(map(str, _FILES))} is in {Path.cwd()}; "
-            f"name a file with --config or ${_CONFIG_VARIABLE}, or write one with `streamfea new-handler NAME`"
+            f"no configuration: neither {' nor '.join(map(str, _FILES))} is in {Path.cwd()}",
+            remedy=f"name a file with --config or ${_CONFIG_VARIABLE}, or write one with `streamfea new-handler NAME`",
         )
     if is_of_azafea(source):
         raise ConfigurationError(
-            f"{source} is a configuration of Azafea: `streamfea import-config {source} > streamfea.toml` makes one for "
-            "streamfea of it, and docs/migrating-from-azafea.md says what becomes of what"
+            f"{source} is a configuration of Azafea",
+            remedy=f"`streamfea import-config {source} > streamfea.toml` makes one for streamfea of it, and "
+            "docs/migrating-from-azafea.md says what becomes of what",
         )
     unknown = list(_unknown_variables())
     try:
@@ -365,7 +366,8 @@ def load_settings(path: Path | None = None) -> Settings:
         raise ConfigurationError(mistakes) from None  # the cause would show values, passwords among them
     except SettingsError as error:
         if not unknown:
-            raise ConfigurationError(f"{error}: a table in the environment is written as JSON") from None  # as above
+            remedy = "a table in the environment is written as JSON"
+            raise ConfigurationError(str(error), remedy=remedy) from None  # as above
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"cannot read {source}: {error}") from error
     except RecursionError:

@@ -44,7 +44,9 @@ def decoder_of(annotation: Any, *, from_text: bool = False) -> Decode | None:
         return _text
     for member in _members(annotation):
         if not _is_supported(member):
-            raise ConfigurationError(f"a record cannot be {type_name(annotation)}: annotate it as {_SUPPORTED}")
+            raise ConfigurationError(
+                f"a record cannot be {type_name(annotation)}", remedy=f"annotate it as {_SUPPORTED}"
+            )
     return _json_decoder(annotation, from_text=from_text)
 
 

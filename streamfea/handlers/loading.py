@@ -53,14 +53,16 @@ def load_handlers(queues: list[Queue]) -> list[Handler]:
     Raises `ConfigurationError` that names every handler that cannot be used, and why.
     """
     handlers: list[Handler] = []
-    problems: list[str] = []
+    problems: list[ConfigurationError] = []
     for queue in queues:
         try:
             handlers.append(load_handler(queue))
         except ConfigurationError as error:
-            problems.append(str(error))
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise ConfigurationError("\n".join(map(str, problems)))
     return handlers
 
 
@@ -148,18 +150,18 @@ def _record_type(where: str, module: ModuleType, function: Callable[..., Any], *
         return _item_of(annotation) if of_list else annotation
     except NameError as error:
         raise ConfigurationError(
-            f"{where}: the annotation of {name}'s {parameter.name} cannot be resolved: {error}; "
-            "it is needed at run time, so import it outside of `if TYPE_CHECKING:`"
+            f"{where}: the annotation of {name}'s {parameter.name} cannot be resolved: {error}",
+            remedy="it is needed at run time, so import it outside of `if TYPE_CHECKING:`",
         ) from error
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {name}: {error}") from error
+        raise ConfigurationError(f"{where}: {name}: {error.message}", remedy=error.remedy) from error
 
 
 def _decoder(where: str, function: Callable[..., Any], kind: Any, queue: Queue) -> Decode | None:
     try:
         return decoder_of(kind, from_text=queue.field == "*")
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {_called(function)}: {error}") from error
+        raise ConfigurationError(f"{where}: {_called(function)}: {error.message}", remedy=error.remedy) from error
 
 
 def _called(function: Callable[..., Any]) -> str:
@@ -190,4 +192,4 @@ def _item_of(annotation: Any) -> Any:
         return bytes
     if get_origin(annotation) in (list, Sequence, Iterable, Collection):
         return get_args(annotation)[0]
-    raise ConfigurationError(f"records are a list: annotate them as list[…], not as {annotation!r}")
+    raise ConfigurationError("records are a list", remedy=f"annotate them as list[…], not as {annotation!r}")

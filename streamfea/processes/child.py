@@ -92,7 +92,7 @@ def run_in_child(
 ) -> None:
     """Run `main(stop, *arguments)` and exit: 0 when it returns, 2 when it cannot work, 1 when it crashed.
 
-    Why it cannot work goes to the supervisor through `words`.
+    Why it cannot work goes to the supervisor through `words`, as a message and a remedy.
     """
     reader, writer = liveness
     os.close(writer)
@@ -110,13 +110,13 @@ def run_in_child(
     except Interrupted:
         pass
     except ConfigurationError as error:
-        words.send(str(error))
+        words.send((error.message, error.remedy))
         sys.exit(2)
     except Exception as error:
         log.debug("crashed", exc_info=True)
         from streamfea.processes.complaints import complaint  # noqa: PLC0415 - its libraries are here when they raised
 
-        words.send(complaint(error))
+        words.send((complaint(error), ""))
         sys.exit(1)
 
 

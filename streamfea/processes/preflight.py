@@ -41,18 +41,19 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
         )
         problem = postgresql.call(lambda: _tables_ready(engine, handlers, tables))
         if problem:
-            raise ConfigurationError(problem)
+            raise problem
         redis = Patience("Redis", is_outage, stop)
         for queue in queues:
             useless = redis.call(lambda queue=queue: why_useless(client, queue))  # type: ignore[misc]  # bound at once
             if useless:
-                raise ConfigurationError(f"redis, queue {queue.name}: {useless}")
+                message, remedy = useless
+                raise ConfigurationError(f"redis, queue {queue.name}: {message}", remedy=remedy)
             group = Group(client, queue, "preflight")
             joining(group, ledger_of(queue), open_sessions(engine), redis, postgresql)()
 
 
-def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> str | None:
-    """Return what the tables still lack, as a sentence."""
+def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> ConfigurationError | None:
+    """Return the error that says what the tables still lack."""
     schemas = all_schemas(handlers)
     if create:
         created = create_all(engine, schemas).created

@@ -12,7 +12,7 @@ from streamfea.config.settings import Queue, Settings
 from streamfea.database.connection.engine import open_database
 from streamfea.errors import ConfigurationError
 from streamfea.streams.connection.client import open_redis
-from streamfea.streams.connection.errors import must_stop, told
+from streamfea.streams.connection.errors import must_stop, reason_of, remedy_of
 
 __all__ = ["is_refusal", "open_servers"]
 
@@ -44,11 +44,13 @@ def open_servers(settings: Settings, queue: Queue, name: str) -> Iterator[tuple[
         yield engine, client
     except RedisError as error:
         if must_stop(error):
-            raise ConfigurationError(f"redis, queue {queue.name}: {told(error)}") from error
+            raise ConfigurationError(
+                f"redis, queue {queue.name}: {reason_of(error)}", remedy=remedy_of(error)
+            ) from error
         raise
     except OperationalError as error:
         if is_refusal(error):
-            raise ConfigurationError(f"database: {_first_line(error)}: {_remedy(error)}") from error
+            raise ConfigurationError(f"database: {_first_line(error)}", remedy=_remedy(error)) from error
         raise
     finally:
         client.close()

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from streamfea.config.settings import Queue, Settings
 from streamfea.errors import ConfigurationError
 from streamfea.streams.connection.client import open_redis
-from streamfea.streams.connection.errors import is_outage, must_stop, told
+from streamfea.streams.connection.errors import is_outage, must_stop, reason_of, remedy_of
 from streamfea.streams.consuming.legacy_lists import LegacyLists
 from streamfea.worker.outage import Interrupted, Patience
 from streamfea.worker.stop_signal import StopSignal
@@ -127,5 +127,7 @@ class Shim:
 
     def _explained(self, error: Exception) -> Exception:
         if isinstance(error, RedisError) and must_stop(error):
-            return ConfigurationError(f"redis, shim of queue {self._queue.name}: {told(error)}")
+            return ConfigurationError(
+                f"redis, shim of queue {self._queue.name}: {reason_of(error)}", remedy=remedy_of(error)
+            )
         return error

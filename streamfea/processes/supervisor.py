@@ -105,7 +105,8 @@ class Supervisor:
                 process.kill()
             process.join(_LOOK_EVERY_SECONDS)
         if process.exitcode and not self._stop.is_set():
-            raise ConfigurationError(_last_words(words) or f"the start-up check died with exit code {process.exitcode}")
+            died = ConfigurationError(f"the start-up check died with exit code {process.exitcode}")
+            raise _last_words(words) or died
 
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
@@ -166,16 +167,17 @@ class Supervisor:
             slot.finished = True
             return
         if code == _CANNOT_WORK:
-            raise ConfigurationError(_last_words(slot.words) or "a worker cannot work with this configuration")
+            raise _last_words(slot.words) or ConfigurationError("a worker cannot work with this configuration")
         how = f"killed by {_signal_name(-code)}" if code is not None and code < 0 else f"exit code {code}"
         delay = slot.restart_after(how)
+        error = _last_words(slot.words)
         log.error(
             "a shim died" if slot.is_shim else "a worker died",
             queue=slot.queue.name,
             consumer=slot.consumer,
             how=how,
             restart_in_seconds=delay,
-            error=_last_words(slot.words),
+            error=None if error is None else str(error),
         )
 
     def _kill_overdue(self) -> None:
@@ -277,11 +279,15 @@ class _Slot:
         return delay
 
 
-def _last_words(words: Connection | None) -> str | None:
+def _last_words(words: Connection | None) -> ConfigurationError | None:
+    """Return the error that a process has ended with, if it could say so."""
     try:
-        return str(words.recv()) if words is not None and words.poll() else None
+        if words is None or not words.poll():
+            return None
+        message, remedy = words.recv()
     except EOFError:
         return None
+    return ConfigurationError(message, remedy=remedy)
 
 
 def _signal_name(number: int) -> str:

@@ -287,8 +287,8 @@ class Runner:
             _raise_if_not_its_fault(session, error)
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
             raise ConfigurationError(
-                f"the ledger of exactly-once cannot be written: {reason}: run `streamfea initdb`, "
-                "or GRANT SELECT, INSERT, DELETE on table streamfea_ledger"
+                f"the ledger of exactly-once cannot be written: {reason}",
+                remedy="run `streamfea initdb`, or GRANT SELECT, INSERT, DELETE on table streamfea_ledger",
             ) from error
 
     def _withdraw(self, session: DbSession, entered: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:

@@ -78,7 +78,7 @@ def test_the_file_is_looked_for_in_the_usual_places(file: Path, monkeypatch: pyt
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert str(caught.value) == (
-        f"no configuration: neither streamfea.toml nor config/streamfea.toml is in {file.parent}; name a file with "
+        f"no configuration: neither streamfea.toml nor config/streamfea.toml is in {file.parent}: name a file with "
         "--config or $STREAMFEA_CONFIG, or write one with `streamfea new-handler NAME`"
     )
 

@@ -42,7 +42,7 @@ def open_database(settings: DatabaseSettings, name: str = NAME_OF_ALL) -> Engine
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):  # whose text may show a password
-        raise ConfigurationError("database.url cannot be read: check its host and port") from None
+        raise ConfigurationError("database.url cannot be read", remedy="check its host and port") from None
     _check_conninfo(settings.connect_args.get("conninfo"))
     if settings.password is not None:
         url = url.set(password=settings.password.get_secret_value())
@@ -65,5 +65,6 @@ def _check_conninfo(conninfo: str | int | None) -> None:
         conninfo_to_dict(str(conninfo or ""))
     except psycopg.Error:
         raise ConfigurationError(
-            "database.connect_args.conninfo cannot be read: write each of its parameters as a key of connect_args"
+            "database.connect_args.conninfo cannot be read",
+            remedy="write each of its parameters as a key of connect_args",
         ) from None

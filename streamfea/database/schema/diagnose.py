@@ -88,10 +88,9 @@ def _tables(connection: Connection, schemas: Sequence[HandlerSchema], tables: Se
     try:
         problem = amiss(connection, schemas)
     except StreamfeaError as error:
-        return Finding("tables", "problem", str(error), "correct the migrations")
+        return Finding("tables", "problem", error.message, error.remedy or "correct the migrations")
     if problem:
-        detail, _, remedy = problem.partition(": ")
-        return Finding("tables", "problem", detail, remedy.partition(", or")[0])
+        return Finding("tables", "problem", problem.message, problem.remedy)
     return Finding("tables", "ok", ", ".join(table.fullname for table in tables) or "the handlers declare none")
 
 

@@ -98,8 +98,8 @@ class Migrations:
         try:
             return Migrations(self._schemas)._make(connection, schema, message, empty=empty)
         except CommandError as error:
-            remedy = ": run `streamfea migratedb` first" if "not up to date" in str(error) else ""
-            raise StreamfeaError(f"make-migration: {error}{remedy}") from error
+            remedy = "run `streamfea migratedb` first" if "not up to date" in str(error) else ""
+            raise StreamfeaError(f"make-migration: {error}", remedy=remedy) from error
         finally:
             if not existed and not any(schema.migrations.iterdir()):
                 schema.migrations.rmdir()

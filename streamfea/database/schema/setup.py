@@ -17,6 +17,7 @@ from streamfea.database.schema.tables import (
     tables_there,
 )
 from streamfea.database.schema.views import create_views, drop_views, grant, grants_of, outdated_views
+from streamfea.errors import ConfigurationError
 from streamfea.handlers.loading import Handler
 from streamfea.handlers.schemas import HandlerSchema, schemas_of
 
@@ -112,23 +113,24 @@ def recreate(connection: Connection, schema: HandlerSchema, dependents: Sequence
     grant(connection, grants, create_views(connection, views))
 
 
-def amiss(connection: Connection, schemas: Sequence[HandlerSchema]) -> str | None:
-    """Return in one sentence what the tables lack and the command that helps; None when all is well."""
+def amiss(connection: Connection, schemas: Sequence[HandlerSchema]) -> ConfigurationError | None:
+    """Return the error that says what the tables lack, and the command that helps; None when all is well."""
     migrations = Migrations(schemas)
     pending = [schema.name for schema in schemas if _waits(connection, schema, migrations)]
     if pending:
-        return f"migrations of {', '.join(pending)} are pending: run `streamfea migratedb`"
+        return ConfigurationError(f"migrations of {', '.join(pending)} are pending", remedy="run `streamfea migratedb`")
     missing = missing_tables(connection, _tables(schemas))
     if missing:
         what = "table" if len(missing) == 1 else "tables"
-        return (
-            f"the database lacks {what} {', '.join(missing)}: run `streamfea initdb`, or consume with --create-tables"
+        return ConfigurationError(
+            f"the database lacks {what} {', '.join(missing)}",
+            remedy="run `streamfea initdb`, or consume with --create-tables",
         )
     columns = missing_columns(connection, _tables(schemas))
     if columns:
-        return (
-            f"the database lacks {'column' if len(columns) == 1 else 'columns'} {', '.join(columns)}: "
-            "write a migration with `streamfea make-migration QUEUE -m TEXT` and run `streamfea migratedb`"
+        return ConfigurationError(
+            f"the database lacks {'column' if len(columns) == 1 else 'columns'} {', '.join(columns)}",
+            remedy="write a migration with `streamfea make-migration QUEUE -m TEXT` and run `streamfea migratedb`",
         )
     return None
 

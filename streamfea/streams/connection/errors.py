@@ -41,6 +41,8 @@ __all__ = [
     "is_outage",
     "is_unknown_command",
     "must_stop",
+    "reason_of",
+    "remedy_of",
     "told",
     "was_unblocked",
 ]
@@ -116,7 +118,7 @@ def is_unknown_command(error: BaseException) -> bool:
 
 def must_stop(error: BaseException) -> bool:
     """Tell whether only the operator can help."""
-    return isinstance(error, RedisError) and _remedy(error) is not None
+    return isinstance(error, RedisError) and bool(remedy_of(error))
 
 
 def is_distrusted(error: RedisError) -> bool:
@@ -126,17 +128,22 @@ def is_distrusted(error: RedisError) -> bool:
 
 def told(error: RedisError) -> str:
     """Return what the server said and, where only the operator can help, the remedy, in one line."""
+    remedy = remedy_of(error)
+    return f"{reason_of(error)}: {remedy}" if remedy else reason_of(error)
+
+
+def reason_of(error: RedisError) -> str:
+    """Return what the server said, in one line."""
     text = _distrust(error) or " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MovedError):
         text = f"MOVED {text}"
     if "slot not served" in text:
         text += " (a cluster in which no node serves this key's slot: it has no slots yet, or has lost that node)"
-    remedy = _remedy(error)
-    return f"{text}: {remedy}" if remedy else text
+    return text
 
 
-def _remedy(error: RedisError) -> str | None:
-    """Return what the operator has to do; None when something else helps."""
+def remedy_of(error: RedisError) -> str:
+    """Return what the operator has to do; nothing when something else helps."""
     code = _code(error)
     if _distrust(error) is not None:
         return "check redis.url, and tls_ca_file, tls_cert_file, tls_key_file in [redis]"
@@ -151,7 +158,7 @@ def _remedy(error: RedisError) -> str | None:
         return "a key is in use for something else; set another stream or list, or remove the key"
     if isinstance(error, _CLUSTER_TYPES) or code.startswith(_CLUSTER):
         return "the server is a node of a cluster; set redis.url to one that is not"
-    return None
+    return ""
 
 
 def _distrust(error: BaseException | None) -> str | None:

@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from streamfea.config.settings import Queue
 from streamfea.core.check_result import Finding
-from streamfea.streams.connection.errors import is_full, is_outage, is_unknown_command, told
+from streamfea.streams.connection.errors import is_full, is_outage, is_unknown_command, reason_of, remedy_of
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, presence_key
 
 __all__ = ["inspect_redis", "why_useless"]
@@ -25,7 +25,12 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
     try:
         client.ping()
     except RedisError as error:
-        yield Finding("redis", "problem", told(error), "start it, or correct redis.url, username or password")
+        yield Finding(
+            "redis",
+            "problem",
+            reason_of(error),
+            remedy_of(error) or "start it, or correct redis.url, username or password",
+        )
         return
     if sentinel := _sentinel(client):
         yield Finding("redis", "problem", *sentinel)
@@ -40,8 +45,8 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
         yield _permissions(client, queue)
 
 
-def why_useless(client: Redis, queue: Queue) -> str | None:
-    """Return why no worker of `queue` can work with this server, whatever it is permitted; None if it can.
+def why_useless(client: Redis, queue: Queue) -> tuple[str, str] | None:
+    """Return why no worker of `queue` can work with this server, whatever it is permitted, and the remedy; or None.
 
     Raises what redis-py raises when the server is away.
     """
@@ -49,7 +54,7 @@ def why_useless(client: Redis, queue: Queue) -> str | None:
     if unusable is None or not unusable.unknown:
         return None
     unknown = unusable._replace(denied=[])
-    return ": ".join(_sentinel(client) or (_named(unknown), _remedy(unknown)))
+    return _sentinel(client) or (_named(unknown), _remedy(unknown))
 
 
 def _sentinel(client: Redis) -> tuple[str, str] | None:
@@ -184,7 +189,7 @@ def _permissions(client: Redis, queue: Queue) -> Finding:
     try:
         unusable = _unusable(client, [*_workers_commands(queue), *_operators_commands(queue)])
     except RedisError as error:
-        return Finding(what, "problem", told(error), "run `streamfea check` again")
+        return Finding(what, "problem", reason_of(error), remedy_of(error) or "run `streamfea check` again")
     if not unusable:
         return Finding(what, "ok", "all commands on all keys")
     return Finding(what, "problem", _named(unusable), _remedy(unusable))
