@@ -1,5 +1,6 @@
 """`streamfea consumers`: the members of the groups."""
 
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
@@ -23,6 +24,7 @@ from streamfea.cli.common import (
 from streamfea.cli.rendering import plain
 from streamfea.config.settings import Queue
 from streamfea.core.durations import to_ms
+from streamfea.core.origin import namespace
 from streamfea.core.printable import printable
 from streamfea.streams.operating.members import Member, forget_all_idle, members
 
@@ -125,6 +127,14 @@ def _wanted_idle(alive: str, at_least: timedelta) -> timedelta:
     return timedelta(0) if alive == "no" else at_least
 
 
+def _pid(member: Member) -> str:
+    """Return a process id; where it means another process here, with its namespace."""
+    if member.pid is None:
+        return "-"
+    is_ambiguous = member.host == socket.gethostname() and member.namespace != namespace()
+    return f"{member.pid} in {member.namespace or 'another namespace'}" if is_ambiguous else str(member.pid)
+
+
 def _print(found: list[Member], *, several: bool) -> None:
     names = ["queue"] if several else []
     table = new_table(*names, "consumer", "host", "pid", "alive", "pending", "seen ago", right=["pid", "pending"])
@@ -134,7 +144,7 @@ def _print(found: list[Member], *, several: bool) -> None:
             *cells,
             plain(one.name),
             plain(one.host or "-"),
-            str(one.pid or "-"),
+            _pid(one),
             f"[{_ALIVE_STYLES[one.alive]}]{one.alive}[/]",
             f"{one.pending:,}",
             human_ms(one.idle_ms),

@@ -12,7 +12,7 @@ from redis import Redis
 
 from streamfea.config.settings import Queue
 from streamfea.streams.connection.keys import presence_key
-from streamfea.streams.consuming.name_lock import Holder
+from streamfea.streams.consuming.name_lock import Holder, consumer_name
 from streamfea.streams.operating.members import forget_if_idle, members
 from streamfea.worker.janitor import Janitor
 from tests.support.commands import Project
@@ -34,12 +34,17 @@ def join(client: Redis, stream: str, consumer: str, *, hold: int = 0) -> None:
         client.xreadgroup("streamfea", consumer, {stream: ">"}, count=hold)
 
 
+def dead_name() -> str:
+    """Return the name of a process that was started here and has ended."""
+    return consumer_name(None, 1).replace(f"-{os.getpid()}-", f"-{_NO_PROCESS}-")
+
+
 def test_consumers_are_listed_with_where_they_run_and_whether_they_live(project: Project, client: Redis) -> None:
     assert project.json("consumers", "list") == []
     client.xgroup_create(project.stream, "streamfea", id="0", mkstream=True)
     here = socket.gethostname()
-    join(client, project.stream, f"{here}-{os.getpid()}-1-abcd", hold=3)
-    join(client, project.stream, f"{here}-{_NO_PROCESS}-1-abcd")
+    join(client, project.stream, consumer_name(None, 1), hold=3)
+    join(client, project.stream, dead_name())
     join(client, project.stream, "other-host.example-7-2-abcd")
     join(client, project.stream, "somebody")
     listed = {(one["host"], one["pid"]): one for one in project.json("consumers", "list", "q")}
@@ -54,15 +59,15 @@ def test_consumers_are_listed_with_where_they_run_and_whether_they_live(project:
 
 def test_prune_forgets_the_dead_and_says_why_others_stay(project: Project, client: Redis) -> None:
     client.xgroup_create(project.stream, "streamfea", id="0", mkstream=True)
-    here = socket.gethostname()
-    join(client, project.stream, f"{here}-{_NO_PROCESS}-1-hold", hold=2)
-    join(client, project.stream, f"{here}-{_NO_PROCESS}-2-dead")
-    join(client, project.stream, f"{here}-{os.getpid()}-1-live")
+    holding, dead, live = dead_name(), dead_name(), consumer_name(None, 1)
+    join(client, project.stream, holding, hold=2)
+    join(client, project.stream, dead)
+    join(client, project.stream, live)
     join(client, project.stream, "somebody")
     told = project.run("consumers", "prune")
-    assert f"removed  {here}-{_NO_PROCESS}-2-dead" in told
-    assert f"{here}-{_NO_PROCESS}-1-hold: 2 entries pending" in told
-    assert f"{here}-{os.getpid()}-1-live: it is alive" in told
+    assert f"removed  {dead}" in told
+    assert f"{holding}: 2 entries pending" in told
+    assert f"{live}: it is alive" in told
     assert "somebody: seen" in told
     assert "1 removed, 3 kept" in told
     assert "removed  somebody" in project.run("consumers", "prune", "q", "--idle", "1ms")

@@ -3,8 +3,8 @@
 import json
 import os
 import re
-import socket
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from streamfea.config.settings import Queue
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Group
 from streamfea.streams.consuming.last_error import LastError
+from streamfea.streams.consuming.name_lock import consumer_name
 from streamfea.streams.operating.dead_letters import dead_letters
 from streamfea.streams.operating.retry_and_reject import consumers_not_at_work, make_due, reject
 from tests.support.commands import Project
@@ -54,8 +55,10 @@ def listed(project: Project, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
+@cache
 def live_worker() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}-1-abcd"
+    """Return one name, which is that of this very process."""
+    return consumer_name(None, 1)
 
 
 def claimed_at_once(client: Redis, stream: str) -> list[str]:
@@ -146,7 +149,7 @@ def test_what_a_worker_may_be_running_stays_with_it(lone: Project, client: Redis
 
 def test_what_a_dead_worker_held_is_due_without_waiting_for_claim_idle(client: Redis, name: str) -> None:
     queue = queue_of(name)
-    dead, elsewhere = f"{socket.gethostname()}-{_NO_PROCESS}-1-abcd", "other-7-1-abcd"
+    dead, elsewhere = consumer_name(None, 1).replace(f"-{os.getpid()}-", f"-{_NO_PROCESS}-"), "other-7-1-abcd"
     held = [deliver(client, name, consumer, {"record": "x"}) for consumer in (dead, "somebody", elsewhere)]
     results = [one.verdict for one in make_due(client, queue, [*held, "7-0"], consumers_not_at_work(client, queue))]
     assert results == ["due", "due", "in hand", "not pending"]

@@ -15,6 +15,7 @@ from streamfea.streams.connection.keys import dead_letters_key, errors_key, pres
 from streamfea.streams.consuming.name_lock import Holder
 from streamfea.streams.operating.members import members
 from streamfea.streams.operating.status import queue_status
+from tests.integration.test_consumers import dead_name
 from tests.support.commands import Project
 from tests.support.forked import on_terminal, run
 from tests.support.waiting import wait_until
@@ -35,7 +36,7 @@ def configure_queues(project: Project, queues: dict[str, dict[str, object]]) -> 
 def test_only_consumers_that_live_are_counted(lone: Project, client: Redis) -> None:
     client.xgroup_create(lone.stream, "streamfea", id="0", mkstream=True)
     client.xadd(lone.stream, {"record": "{}"})
-    client.xgroup_createconsumer(lone.stream, "streamfea", f"{socket.gethostname()}-{_NO_PROCESS}-1-dead")
+    client.xgroup_createconsumer(lone.stream, "streamfea", dead_name())
     client.xgroup_createconsumer(lone.stream, "streamfea", "other-host.example-7-1-gone")
     [figures] = json.loads(run(lone, "status", "--json"))
     assert figures["consumers"] == 0

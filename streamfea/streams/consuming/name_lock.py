@@ -7,8 +7,6 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
-from pathlib import Path
 from typing import Self
 
 from redis import Redis
@@ -16,6 +14,7 @@ from redis.exceptions import RedisError
 
 from streamfea.config.settings import Queue
 from streamfea.core.durations import to_ms
+from streamfea.core.origin import namespace, own_start, still_runs
 from streamfea.streams.connection.errors import is_full
 from streamfea.streams.connection.keys import presence_key
 from streamfea.streams.connection.scripts import Scripts
@@ -24,7 +23,10 @@ __all__ = ["Holder", "Presence", "Running", "consumer_name"]
 
 _LIFETIME = timedelta(seconds=10)
 # Versions before wrote three words.
-_HOLDER = re.compile(r"(\S+) (\d+) (\S+)(?: (\d+|-))?(?: (\d+-\d+) (\d+))?")
+_HOLDER = re.compile(r"(\S+) (\d+) (\S+)(?: ([0-9a-f]+(?:\.[0-9a-f]+)?|-))?(?: (\d+-\d+) (\d+))?")
+# The last part of a name: four random digits, eight for the namespace, and when the process was started.
+_PROCESS = re.compile(r"[0-9a-f]{4}([0-9a-f]{8})([0-9a-f]+)")
+_PARTS_AFTER_HOST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Running:
 class Holder:
     """The process that has a name, and what it runs.
 
-    `token` is handed down to all that replace one another under the name: they are the same holder. `namespace` tells
-    in which of a host's pid namespaces `pid` means this process; empty where that is not known.
+    `token` is handed down to all that replace one another under the name: they are the same holder. `namespace` and
+    `started` tell where `pid` means this process; empty where that is not known (see `streamfea.core.origin`).
     """
 
     host: str
@@ -48,15 +50,16 @@ class Holder:
     token: str
     namespace: str = ""
     running: Running | None = None
+    started: str = ""
 
     @classmethod
     def here(cls) -> Self:
         """Return a new one for this process."""
-        return cls(socket.gethostname(), os.getpid(), secrets.token_hex(4), _namespace())
+        return cls(socket.gethostname(), os.getpid(), secrets.token_hex(4), namespace(), started=own_start())
 
     def in_this_process(self) -> Self:
         """Return the same for the process that calls this."""
-        return replace(self, pid=os.getpid())
+        return replace(self, pid=os.getpid(), started=own_start())
 
     @classmethod
     def parse(cls, value: bytes | None) -> Self | None:
@@ -64,21 +67,32 @@ class Holder:
         match = _HOLDER.fullmatch(value.decode("utf-8", "backslashreplace")) if value else None
         if match is None:
             return None
-        host, pid, token, namespace, entry_id, since_ms = match.groups()
+        host, pid, token, place, entry_id, since_ms = match.groups()
+        where, _, started = (place or "").strip("-").partition(".")
         running = Running(entry_id, int(since_ms)) if entry_id else None
-        return cls(host, int(pid), token, (namespace or "").strip("-"), running)
+        return cls(host, int(pid), token, where, running, started)
+
+    @classmethod
+    def named(cls, consumer: str) -> Self | None:
+        """Return the supervisor for which `consumer_name()` made a name; None for any other name."""
+        host, *parts = consumer.rsplit("-", _PARTS_AFTER_HOST)
+        if len(parts) < _PARTS_AFTER_HOST or not parts[0].isdecimal() or not parts[1].isdecimal():
+            return None
+        process = _PROCESS.fullmatch(parts[2])
+        where, started = process.groups() if process else ("", "")
+        return cls(host, int(parts[0]), "", where, started=started)
 
     def __str__(self) -> str:
-        words = [self.host, str(self.pid), self.token, self.namespace or "-"]
+        place = f"{self.namespace}.{self.started}" if self.started else self.namespace or "-"
+        words = [self.host, str(self.pid), self.token, place]
         if self.running is not None:
             words += [self.running.entry_id, str(self.running.since_ms)]
         return " ".join(words)
 
     @property
     def has_ended(self) -> bool:
-        """Whether it certainly has: only a process of this host and pid namespace can be looked for."""
-        is_here = self.host == socket.gethostname() and self.namespace in {"", _namespace()}
-        return is_here and not _exists(self.pid)
+        """Whether it certainly has: only a process of this pid namespace can be looked for."""
+        return bool(self.started) and self.namespace == namespace() and not still_runs(self.pid, self.started)
 
 
 class Presence:
@@ -138,23 +152,7 @@ def consumer_name(name: str | None, number: int) -> str:
 
     A new name is never used twice: what is pending for it is known to be nobody's work any more once its process died.
     """
-    return f"{name}-{number}" if name else f"{socket.gethostname()}-{os.getpid()}-{number}-{secrets.token_hex(2)}"
-
-
-@cache
-def _namespace() -> str:
-    """Return the number of this process's pid namespace (namespaces(7)); empty where there are none."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:[").removesuffix("]")
-    except OSError:
-        return ""
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
+    if name:
+        return f"{name}-{number}"
+    process = f"{secrets.token_hex(2)}{namespace()}{own_start()}"
+    return f"{socket.gethostname()}-{os.getpid()}-{number}-{process}"

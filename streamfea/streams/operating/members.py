@@ -22,8 +22,6 @@ __all__ = ["Alive", "Member", "forget_all_idle", "forget_if_idle", "members"]
 
 Alive = Literal["yes", "no", "unknown"]
 
-_PARTS_AFTER_HOST = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -46,7 +44,8 @@ class Member:
     running: str | None = None
     running_ms: int | None = None
     has_ended: bool = False
-    """Whether it certainly has: it was a process of this host."""
+    """Whether it certainly has: it was a process of this host and namespace of process ids."""
+    namespace: str | None = None
 
 
 def members(client: Redis, queue: Queue) -> list[Member]:
@@ -93,7 +92,7 @@ def forget_all_idle(client: Redis, queue: Queue, consumers: Sequence[str], idle:
 
 
 def _member(queue: Queue, name: str, present: Holder | None, reply: dict[str, Any], now_ms: int) -> Member:
-    holder = present or _origin(name)
+    holder = present or Holder.named(name)
     running = present.running if present else None
     idle_ms = int(reply["idle"])
     seen = datetime.fromtimestamp((now_ms - idle_ms) / 1000, tz=UTC)
@@ -109,15 +108,8 @@ def _member(queue: Queue, name: str, present: Holder | None, reply: dict[str, An
         running=running.entry_id if running else None,
         running_ms=max(0, now_ms - running.since_ms) if running else None,
         has_ended=holder is not None and holder.has_ended,
+        namespace=(holder.namespace or None) if holder else None,
     )
-
-
-def _origin(name: str) -> Holder | None:
-    """Return host and process id of a name that `consumer_name` made: HOST-PID-NUMBER-RANDOM."""
-    host, *parts = name.rsplit("-", _PARTS_AFTER_HOST)
-    if len(parts) < _PARTS_AFTER_HOST or not parts[0].isdecimal() or not parts[1].isdecimal():
-        return None
-    return Holder(host, int(parts[0]), "")
 
 
 def _alive(holder: Holder | None, idle_ms: int, *, is_present: bool) -> Alive:
