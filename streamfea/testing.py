@@ -17,14 +17,14 @@ from secrets import token_hex
 from typing import Any
 
 from sqlalchemy import Engine, event, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from streamfea.config.settings import DatabaseSettings, Queue, load_settings
 from streamfea.core.entry import Entry
 from streamfea.database.connection.engine import open_database
 from streamfea.database.exactly_once.ledger import ledger_of
 from streamfea.database.schema.setup import all_schemas, create_all
-from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.database.session.session import Sessions, open_sessions
 from streamfea.handlers.loading import Handler, load_handler
 from streamfea.worker.commits import group_commit
 from streamfea.worker.policy import Outcome, Verdict
@@ -70,7 +70,7 @@ def _trials(handler: Handler, engine: Engine) -> Iterator["Trial"]:
 class Trial:
     """A handler with its tables, which are empty at first; `dbsession` is a session to look at them."""
 
-    def __init__(self, handler: Handler, sessions: "sessionmaker[DbSession]", dbsession: Session) -> None:
+    def __init__(self, handler: Handler, sessions: Sessions, dbsession: Session) -> None:
         self.dbsession = dbsession
         self._handler = handler
         self._sessions = sessions

@@ -5,12 +5,11 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy.orm import sessionmaker
 
 from streamfea.core.entry import Entry
 from streamfea.core.record_field import RecordField
 from streamfea.database.exactly_once.ledger import Ledger
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import DbSession, Sessions
 from streamfea.handlers.loading import Handler, Process, ProcessBatch
 from streamfea.worker import process_guard as guard
 from streamfea.worker.pipeline import GroupCommit
@@ -25,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 def group_commit(
     handler: Handler,
-    sessions: "sessionmaker[DbSession]",
+    sessions: Sessions,
     stop: StopSignal,
     *,
     watch: Watch | None = None,

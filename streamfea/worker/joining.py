@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 
-from sqlalchemy.orm import sessionmaker
-
 from streamfea.database.exactly_once.ledger import Ledger
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import Sessions
 from streamfea.streams.consuming.group import Group
 from streamfea.worker.outage import Patience
 
@@ -13,7 +11,7 @@ __all__ = ["joining"]
 
 
 def joining(
-    group: Group, ledger: Ledger | None, sessions: "sessionmaker[DbSession]", redis: Patience, postgresql: Patience
+    group: Group, ledger: Ledger | None, sessions: Sessions, redis: Patience, postgresql: Patience
 ) -> Callable[[], object]:
     """Return what creates the group unless it is there and, with a ledger, has that follow the stream it is in."""
     if ledger is None:

@@ -11,13 +11,12 @@ import structlog
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import sessionmaker
 
 from streamfea.core.entry import Entry
 from streamfea.core.record_field import RecordField
 from streamfea.database.connection.fencing import end_transactions
 from streamfea.database.exactly_once.ledger import Ledger
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import Sessions
 from streamfea.handlers.loading import Handler
 from streamfea.streams.connection.errors import is_outage
 from streamfea.streams.connection.reply_limit import ReplyTooLongError
@@ -68,7 +67,7 @@ class Worker:
         handler: Handler,
         group: Group,
         reader: Reader,
-        sessions: "sessionmaker[DbSession]",
+        sessions: Sessions,
         stop: StopSignal,
         janitor: Janitor,
         presence: Presence,

@@ -22,7 +22,9 @@ import structlog
 
 from streamfea.core.entry import Entry
 from streamfea.database.exactly_once.ledger import Ledger
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.own import OwnTransaction
+from streamfea.database.session.session import Sessions
+from streamfea.database.session.shared import SharedTransaction
 from streamfea.worker.outage import Patience
 from streamfea.worker.policy import Outcome
 from streamfea.worker.process_guard import refuse_in_child
@@ -61,7 +63,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        sessions: Callable[[], DbSession],
+        sessions: Sessions,
         process: Process,
         whole_batch: WholeBatch | None = None,
         *,
@@ -73,12 +75,12 @@ class GroupCommit:
         ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
         overlap: bool = False,
     ) -> None:
-        self._sessions = sessions
         self._first_mode = Mode.TOGETHER if whole_batch is None else Mode.WHOLE
         self._batch_size = batch_size
         self._limit = batch_size
         self._stop = stop
         self._runner = Runner(
+            sessions,
             process,
             whole_batch,
             commit_interval_seconds=commit_interval_seconds,
@@ -209,17 +211,18 @@ class GroupCommit:
         """Run a part, and commit it unless that can be done later."""
         if not part.entries:
             return Attempt()
-        session = self._sessions()
+        transaction = self._runner.open(part)
         with ExitStack() as at_end:
-            at_end.callback(session.discard)
-            attempt = self._unless_conflict(part, partial(self._run_in, session, part))
+            at_end.callback(transaction.discard)
+            attempt = self._unless_conflict(part, partial(self._run_in, transaction, part))
             if isinstance(attempt, Ready):
                 return replace(attempt, commit=partial(_commit, attempt.commit, at_end.pop_all()))
             return attempt
 
-    def _run_in(self, session: DbSession, part: Part) -> Attempt | Ready:
-        attempt = self._runner.run(session, part, self._limit, self._has_landed)
-        self._note_wishes(session, part)
+    def _run_in(self, transaction: OwnTransaction, part: Part) -> Attempt | Ready:
+        attempt = self._runner.run(transaction, part, self._limit, self._has_landed)
+        if isinstance(transaction, SharedTransaction):
+            self._note_wishes(transaction)
         return attempt
 
     def _unless_conflict(self, part: Part, attempt: Callable[[], T]) -> T | Attempt:
@@ -236,12 +239,10 @@ class GroupCommit:
         self._limit = min(self._batch_size, self._limit + self._limit // 8 + 1)
         return result
 
-    def _note_wishes(self, session: DbSession, part: Part) -> None:
+    def _note_wishes(self, shared: SharedTransaction) -> None:
         """Count how many records in a row had to be taken out of their batch for a transaction of their own."""
-        if part.mode is Mode.TOGETHER and not session.kept_records:
-            self._wanted_own = self._wanted_own + 1 if session.wants_own_transaction else 0
-        elif part.mode is Mode.TOGETHER:
-            self._wanted_own = 1 if session.wants_own_transaction else 0
+        before = 0 if shared.has_kept else self._wanted_own
+        self._wanted_own = before + 1 if shared.wants_own else 0
 
 
 def _has_entries(parts: Sequence[Part]) -> bool:

@@ -27,13 +27,11 @@ class Mode(Enum):
 class Part:
     """Entries to run in one transaction.
 
-    Those whose ids are in `suspects` run behind a savepoint, with everything before them written. With `ledger_first`,
-    exactly-once looks before anything runs, not at the end, which entries are done already.
+    With `ledger_first`, exactly-once looks before anything runs, not at the end, which entries are done already.
     """
 
     entries: Sequence[Entry]
     mode: Mode = Mode.TOGETHER
-    suspects: frozenset[str] = frozenset()
     ledger_first: bool = False
 
 

@@ -11,7 +11,9 @@ import structlog
 from streamfea.core.entry import Entry
 from streamfea.database.copy.culprits import suspects
 from streamfea.database.exactly_once.ledger import Ledger
-from streamfea.database.session.session import DbSession, StartAgain
+from streamfea.database.session.own import OwnTransaction
+from streamfea.database.session.session import DbSession, Sessions
+from streamfea.database.session.shared import SharedTransaction, StartAgain
 from streamfea.errors import ConfigurationError
 from streamfea.worker.policy import Fault, Outcome, Verdict, outcome_of, whose_fault
 from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone, split_at
@@ -61,7 +63,7 @@ class Watch:
 
 
 class Runner:
-    """Runs a part in a transaction of a given session, and commits it.
+    """Runs a part in a transaction, and commits it.
 
     With a `ledger`, an entry that is in already is not run again, and a handler's own `commit()` stays inside the
     transaction. Raises `WorldFaultError` for what is nobody's fault, `ConfigurationError` without a usable ledger.
@@ -69,6 +71,7 @@ class Runner:
 
     def __init__(
         self,
+        sessions: Sessions,
         process: Process,
         whole_batch: WholeBatch | None,
         *,
@@ -77,6 +80,7 @@ class Runner:
         watch: Watch,
         ledger: Ledger | None,
     ) -> None:
+        self._sessions = sessions
         self._process = process
         self._whole_batch = whole_batch
         self._commit_interval = commit_interval_seconds
@@ -84,219 +88,196 @@ class Runner:
         self._watch = watch
         self._ledger = ledger
 
+    def open(self, part: Part) -> OwnTransaction:
+        """Return a transaction in which `part` can run."""
+        if part.mode is Mode.TOGETHER:
+            return self._sessions.shared()
+        return self._sessions.own() if self._ledger is None else self._sessions.enclosed()
+
     def run(
-        self, session: DbSession, part: Part, limit: int, landed: Callable[[], bool] = lambda: True
+        self, transaction: OwnTransaction, part: Part, limit: int, landed: Callable[[], bool] = lambda: True
     ) -> Attempt | Ready:
-        """Run `part`, of which no more than `limit` entries at once.
+        """Run `part` in `transaction`, of which no more than `limit` entries at once.
 
         `landed` is asked before PostgreSQL is sent anything: it waits for the transaction before this one, and tells
         whether that has committed all that it was to.
         """
         try:
-            if part.mode is Mode.ALONE:
-                return self._run_alone(session, part.entries[0])
+            if isinstance(transaction, SharedTransaction):
+                return self._run_together(transaction, part, limit, landed)
             if part.mode is Mode.WHOLE and self._whole_batch is not None:
-                return self._run_whole(self._whole_batch, session, part.entries[:limit], part.entries[limit:])
-            return self._run_together(session, part, limit, landed)
+                return self._run_whole(self._whole_batch, transaction, part.entries[:limit], part.entries[limit:])
+            return self._run_alone(transaction, part.entries[0])
         except StartAgain:
             return Attempt(remaining=[replace(part, ledger_first=True)])
         finally:
             self._watch.ended()
 
     def _run_whole(
-        self, whole: WholeBatch, session: DbSession, entries: Sequence[Entry], rest: Sequence[Entry]
+        self, whole: WholeBatch, transaction: OwnTransaction, entries: Sequence[Entry], rest: Sequence[Entry]
     ) -> Attempt:
         """Run entries through `process_batch()`; if it fails, they run one by one."""
         decoded, unreadable = _decoded(whole, entries)
         readable = [entry for entry, _ in decoded]
-        known = self._enter_enclosed(session, readable)
+        transaction.begin()
+        known = self._enter(transaction, readable)
         fresh = [(entry, record) for entry, record in decoded if entry.id not in known]
         try:
             if fresh:
-                session.begin_batch([entry for entry, _ in fresh])
+                transaction.begin_batch([entry for entry, _ in fresh])
                 self._watch.started(fresh[0][0])
-                whole.process(session, [record for _, record in fresh])
-            session.commit_whole()
-        except StopAtOnce:
-            raise
+                whole.process(transaction.session, [record for _, record in fresh])
+            transaction.commit()
         except BaseException as error:
-            session.end_record()
-            _raise_if_not_its_fault(session, error)
+            _raise_if_not_its_fault(transaction, error)
             log.debug("a batch failed: its records run one by one", entries=len(entries), exc_info=True)
             return Attempt(unreadable, [Part(readable), Part(rest, Mode.WHOLE)])
         return Attempt([*unreadable, *(_settled(entry, known) for entry in readable)], [Part(rest, Mode.WHOLE)])
 
-    def _run_alone(self, session: DbSession, entry: Entry) -> Attempt:
-        if self._enter_enclosed(session, [entry]):
+    def _run_alone(self, transaction: OwnTransaction, entry: Entry) -> Attempt:
+        transaction.begin()
+        if self._enter(transaction, [entry]):
             return Attempt([Outcome(entry, Verdict.DUPLICATE)])
         try:
-            session.begin_record(entry)
+            transaction.begin_record(entry)
             self._watch.started(entry)
-            self._process(session, entry)
-            session.commit_whole()
-        except StopAtOnce:
-            raise
+            self._process(transaction.session, entry)
+            transaction.commit()
         except BaseException as error:
-            session.end_record()
-            _raise_if_not_its_fault(session, error)
+            _raise_if_not_its_fault(transaction, error)
             return Attempt([outcome_of(entry, error)])
         return Attempt([Outcome(entry, Verdict.DONE)])
 
-    def _run_together(self, session: DbSession, part: Part, limit: int, landed: Callable[[], bool]) -> Attempt | Ready:
+    def _run_together(
+        self, shared: SharedTransaction, part: Part, limit: int, landed: Callable[[], bool]
+    ) -> Attempt | Ready:
         entries = part.entries
         batch = entries[:limit]
-        if session.hears_its_own:
+        if shared.is_told_apart:
             return Attempt(remaining=each_alone(entries))
-        session.share(partial(self._start, session, [] if part.ledger_first else batch, landed))
-        known = self._enter(session, batch) if part.ledger_first else set()
+        shared.share(partial(self._start, shared, [] if part.ledger_first else batch, landed))
+        known: set[str] = set()
+        if part.ledger_first:
+            shared.start()
+            known = self._enter(shared, batch)
         outcomes: list[Outcome] = []
         deadline = time.monotonic() + self._commit_interval
         for index, entry in enumerate(entries):
             if index and (index >= limit or self._stop.is_set() or time.monotonic() > deadline):
                 break
-            if known and entry.id in known:
-                outcomes.append(Outcome(entry, Verdict.DUPLICATE))
-                continue
-            is_suspect = bool(part.suspects) and entry.id in part.suspects
-            try:
-                session.begin_suspect(entry) if is_suspect else session.begin_record(entry)
-            except Exception as error:
-                return self._blame(session, replace(part, entries=entries[:index]), entries[index:], error)
-            outcome = self._run_suspect(session, entry) if is_suspect else self._run_in_company(session, entry)
+            outcome = Outcome(entry, Verdict.DUPLICATE) if entry.id in known else self._run_in_company(shared, entry)
             if outcome is None:
                 return Attempt(remaining=split_at(entries, {entry.id}))
             outcomes.append(outcome)
         done, rest = replace(part, entries=entries[: len(outcomes)]), entries[len(outcomes) :]
-        if session.has_only_rows:
-            commit = partial(self._commit_rows, session, done, outcomes)
-            return Ready(done, Part(rest), partial(self._start_rows, session), commit)
-        session.start()
+        if shared.has_only_rows:
+            commit = partial(self._commit_rows, shared, done, outcomes)
+            return Ready(done, Part(rest), partial(self._start_rows, shared), commit)
+        shared.start()
         # What was in already stays in, also where this run did not come to it.
         entered = [entry for entry in batch if entry.id not in known]
-        return self._commit_together(session, done, rest, outcomes, entered)
+        return self._commit_together(shared, done, rest, outcomes, entered)
 
-    def _start(self, session: DbSession, entries: Sequence[Entry], landed: Callable[[], bool]) -> None:
+    def _run_in_company(self, shared: SharedTransaction, entry: Entry) -> Outcome | None:
+        """Run one record among others; return None when only a run alone can tell what becomes of it."""
+        try:
+            shared.begin_record(entry)
+            self._watch.started(entry)
+            self._process(shared.session, entry)
+            kept = shared.keep_record()
+        except BaseException as error:
+            _raise_if_not_its_fault(shared, error)
+            return outcome_of(entry, error) if shared.forget_record() else None
+        return Outcome(entry, Verdict.DONE) if kept else None
+
+    def _start(self, shared: SharedTransaction, entries: Sequence[Entry], landed: Callable[[], bool]) -> None:
         """Do what must come before the first statement of a shared transaction."""
-        if not landed() or self._enter(session, entries):
+        if not landed() or self._enter(shared, entries):
             raise StartAgain
 
-    def _start_rows(self, session: DbSession) -> None:
+    def _start_rows(self, shared: SharedTransaction) -> None:
         """Send PostgreSQL the rows of records that have done nothing but add them."""
-        session.start_without()
-        session.start_writing()
+        shared.start_without()
+        shared.start_writing()
 
-    def _commit_rows(self, session: DbSession, part: Part, outcomes: list[Outcome]) -> Attempt:
+    def _commit_rows(self, shared: SharedTransaction, part: Part, outcomes: list[Outcome]) -> Attempt:
         """Commit records that have done nothing but add rows; those that the ledger knows are left out of it."""
-        session.start_without()
-        if self._ledger is not None and self._commit_before_ledger(session, self._ledger, outcomes):
+        shared.start_without()
+        if self._ledger is not None and self._commit_before_ledger(shared, self._ledger, outcomes):
             return Attempt(outcomes)
-        known = self._enter(session, part.entries)
+        known = self._enter(shared, part.entries)
         if known:
-            session.leave_out(known)
-            outcomes = [Outcome(one.entry, Verdict.DUPLICATE) if one.entry.id in known else one for one in outcomes]
-        return self._commit_together(session, part, [], outcomes, part.entries)
+            shared.leave_out(known)
+            outcomes = [
+                Outcome(outcome.entry, Verdict.DUPLICATE) if outcome.entry.id in known else outcome
+                for outcome in outcomes
+            ]
+        return self._commit_together(shared, part, [], outcomes, part.entries)
 
-    def _commit_before_ledger(self, session: DbSession, ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
+    def _commit_before_ledger(self, shared: SharedTransaction, ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
         """Commit rows that are sent, and then their entries; return False, with nothing done, if that cannot be.
 
         A row is nobody's fault as long as the ledger has not said that its entry is new: then it all goes in order.
         """
-        if not session.has_started_writing:
+        if not shared.has_started_writing:
             return False
         done = [outcome.entry.id for outcome in outcomes if outcome.verdict is Verdict.DONE]
         try:
-            session.commit_started(lambda driver: ledger.enter_all(driver, done))
+            shared.commit_started(lambda driver: ledger.enter_all(driver, done))
         except Exception as error:
-            _raise_if_not_its_fault(session, error)
+            _raise_if_not_its_fault(shared, error)
             return False
         return True
 
     def _commit_together(
-        self, session: DbSession, part: Part, rest: Sequence[Entry], outcomes: list[Outcome], entered: Sequence[Entry]
+        self,
+        shared: SharedTransaction,
+        part: Part,
+        rest: Sequence[Entry],
+        outcomes: list[Outcome],
+        entered: Sequence[Entry],
     ) -> Attempt:
         """Write and commit what the records of `part` did."""
         try:
-            outcomes = _with_failed(outcomes, session.write_rows_of_the_good())
-            self._withdraw(session, entered, outcomes)
-            session.commit()
-        except (StopAtOnce, StartAgain):
-            raise
+            outcomes = _with_failed(outcomes, shared.write())
+            self._withdraw(shared, entered, outcomes)
+            shared.commit()
         except BaseException as error:
-            return self._blame(session, part, rest, error)
+            _raise_if_not_its_fault(shared, error)
+            return _without_culprits(shared, part, rest, error)
         return Attempt(outcomes, [Part(rest)])
 
-    def _run_in_company(self, session: DbSession, entry: Entry) -> Outcome | None:
-        """Run one record among others; return None when only a run alone can tell what becomes of it."""
-        self._watch.started(entry)
-        try:
-            self._process(session, entry)
-            kept = session.keep_record()
-        except (StopAtOnce, StartAgain):
-            raise
-        except BaseException as error:
-            session.end_record()
-            if not session.wants_own_transaction:
-                _raise_if_not_its_fault(session, error)
-            return outcome_of(entry, error) if session.forget_record() else None
-        return Outcome(entry, Verdict.DONE) if kept else None
-
-    def _run_suspect(self, session: DbSession, entry: Entry) -> Outcome | None:
-        """Run one record behind its savepoint; return None when only a run alone can tell what becomes of it."""
-        self._watch.started(entry)
-        try:
-            self._process(session, entry)
-            kept = session.keep_suspect()
-        except (StopAtOnce, StartAgain):
-            raise
-        except BaseException as error:
-            session.end_record()
-            if not session.wants_own_transaction:
-                _raise_if_not_its_fault(session, error)
-            return outcome_of(entry, error) if session.forget_suspect() else None
-        return Outcome(entry, Verdict.DONE) if kept else None
-
-    def _blame(self, session: DbSession, part: Part, rest: Sequence[Entry], error: BaseException) -> Attempt:
-        """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""
-        session.end_record()
-        _raise_if_not_its_fault(session, error)
-        tried = part.entries
-        if len(tried) == 1:
-            return Attempt(remaining=[Part(tried, Mode.ALONE), Part(rest)])
-        suspected = suspects(error, session.unwritten)
-        if suspected - part.suspects:
-            return Attempt(remaining=[replace(part, suspects=part.suspects | suspected), Part(rest)])
-        if suspected:
-            return Attempt(remaining=[*split_at(tried, suspected), Part(rest)])
-        middle = len(tried) // 2
-        return Attempt(remaining=[Part(tried[:middle]), Part(tried[middle:]), Part(rest)])
-
-    def _enter_enclosed(self, session: DbSession, entries: Sequence[Entry]) -> set[str]:
-        """Note entries that have the transaction to themselves as done; return the ids of those that are already."""
-        if self._ledger is None:
-            return set()
-        session.enclose()
-        return self._enter(session, entries)
-
-    def _enter(self, session: DbSession, entries: Sequence[Entry]) -> set[str]:
+    def _enter(self, transaction: OwnTransaction, entries: Sequence[Entry]) -> set[str]:
         """Note entries as done, unless they are already; return the ids of those."""
         if self._ledger is None or not entries:
             return set()
         try:
-            return self._ledger.enter(session, [entry.id for entry in entries])
+            return self._ledger.enter(transaction.session, [entry.id for entry in entries])
         except Exception as error:
-            _raise_if_not_its_fault(session, error)
+            _raise_if_not_its_fault(transaction, error)
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
             raise ConfigurationError(
                 f"the ledger of exactly-once cannot be written: {reason}",
                 remedy="run `streamfea initdb`, or GRANT SELECT, INSERT, DELETE on table streamfea_ledger",
             ) from error
 
-    def _withdraw(self, session: DbSession, entered: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+    def _withdraw(self, transaction: OwnTransaction, entered: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         """Take those out of the ledger again that were not run, or whose run came to nothing."""
         if self._ledger is None:
             return
         done = {outcome.entry.id for outcome in outcomes if outcome.verdict in (Verdict.DONE, Verdict.DUPLICATE)}
-        self._ledger.withdraw(session, [entry.id for entry in entered if entry.id not in done])
+        self._ledger.withdraw(transaction.session, [entry.id for entry in entered if entry.id not in done])
+
+
+def _without_culprits(shared: SharedTransaction, part: Part, rest: Sequence[Entry], error: BaseException) -> Attempt:
+    """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""
+    tried = part.entries
+    if len(tried) == 1:
+        return Attempt(remaining=[Part(tried, Mode.ALONE), Part(rest)])
+    if suspected := suspects(error, shared.unwritten):
+        return Attempt(remaining=[*split_at(tried, suspected), Part(rest)])
+    middle = len(tried) // 2
+    return Attempt(remaining=[Part(tried[:middle]), Part(tried[middle:]), Part(rest)])
 
 
 def _decoded(whole: WholeBatch, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, Any]], list[Outcome]]:
@@ -315,14 +296,23 @@ def _with_failed(outcomes: list[Outcome], failed: Mapping[str, Exception]) -> li
     """Return `outcomes`, in which those of entries in `failed` follow from these errors."""
     if not failed:
         return outcomes
-    return [outcome_of(one.entry, failed[one.entry.id]) if one.entry.id in failed else one for one in outcomes]
+    return [
+        outcome_of(outcome.entry, failed[outcome.entry.id]) if outcome.entry.id in failed else outcome
+        for outcome in outcomes
+    ]
 
 
 def _settled(entry: Entry, known: set[str]) -> Outcome:
     return Outcome(entry, Verdict.DUPLICATE if entry.id in known else Verdict.DONE)
 
 
-def _raise_if_not_its_fault(session: DbSession, error: BaseException) -> None:
+def _raise_if_not_its_fault(transaction: OwnTransaction, error: BaseException) -> None:
+    """End the record, and raise what stops the worker or its batch, or is nobody's fault."""
+    if isinstance(error, StopAtOnce | StartAgain):
+        raise error
+    transaction.end_record()
+    if transaction.wants_own:
+        return
     fault = whose_fault(error)
-    if fault is not Fault.RECORD or session.lost:
+    if fault is not Fault.RECORD or transaction.lost:
         raise WorldFaultError(outage=fault is not Fault.CONFLICT) from error

@@ -122,7 +122,7 @@ def _in_groups(*, bulk: bool = True, exactly_once: bool = False, batch_size: int
             ledger=Ledger("s", "g") if exactly_once else None,
             overlap=parts > 0,
         )
-        with kind.listening(sessions, heard):
+        with kind.listening(sessions.factory, heard):
             outcomes = run_entries(commit, entries(*range(1, kind.records + 1)), -(-kind.records // (parts or 1)))
         assert len(outcomes) == kind.records
         return Seen(_rows(kind, engine), _failed(outcomes), heard)

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from sqlalchemy import Engine, Table, create_engine
-from sqlalchemy.orm import sessionmaker
 
-from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.database.session.session import Sessions, open_sessions
 from tests.support.commands import Project
 from tests.support.places import Place
 
@@ -31,7 +30,7 @@ def engine(database_url: str, tables: Sequence[Table]) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def sessions(engine: Engine, database_url: str) -> Iterator["sessionmaker[DbSession]"]:
+def sessions(engine: Engine, database_url: str) -> Iterator[Sessions]:
     """Sessions as handlers get them, on connections of their own."""
     own = create_engine(database_url)
     yield open_sessions(own)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, Table, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from streamfea.core.entry import Entry
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import DbSession, Sessions
 from streamfea.errors import ConfigurationError
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
 from tests.support.entries import entries, entry, group_commit, number_of, run_entries, verdicts
@@ -61,7 +61,7 @@ def tables() -> Sequence[Table]:
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # what careless handlers do is warned of, rightly
 def test_each_record_is_all_in_or_not_at_all_and_never_twice(
     engine: Engine,
-    sessions: "sessionmaker[DbSession]",
+    sessions: Sessions,
     batch: Records,
     batch_size: int,
     again: list[int],
@@ -81,7 +81,7 @@ def test_each_record_is_all_in_or_not_at_all_and_never_twice(
 
 
 @pytest.mark.core
-def test_a_batch_that_is_delivered_again_is_done_once(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_a_batch_that_is_delivered_again_is_done_once(engine: Engine, sessions: Sessions) -> None:
     start(engine)
     five = entries(*range(1, 6))
     assert verdicts(run_adding(sessions, five[:3])) == [Verdict.DONE] * 3
@@ -90,9 +90,7 @@ def test_a_batch_that_is_delivered_again_is_done_once(engine: Engine, sessions: 
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
 
-def test_what_was_done_before_stays_done_when_a_batch_is_cut_short(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_what_was_done_before_stays_done_when_a_batch_is_cut_short(engine: Engine, sessions: Sessions) -> None:
     start(engine)
     five = entries(*range(1, 6))
     assert verdicts(run_adding(sessions, five[:4])) == [Verdict.DONE] * 4
@@ -108,9 +106,7 @@ def test_what_was_done_before_stays_done_when_a_batch_is_cut_short(
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
 
-def test_a_whole_batch_that_is_delivered_again_is_done_once(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_a_whole_batch_that_is_delivered_again_is_done_once(engine: Engine, sessions: Sessions) -> None:
     start(engine)
     five = entries(*range(1, 6))
 
@@ -125,7 +121,7 @@ def test_a_whole_batch_that_is_delivered_again_is_done_once(
 
 
 def test_of_two_workers_with_the_same_entry_the_second_waits_and_does_nothing(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
+    engine: Engine, sessions: Sessions
 ) -> None:
     start(engine)
     go_on, outcomes = threading.Event(), list[Outcome]()
@@ -147,9 +143,7 @@ def test_of_two_workers_with_the_same_entry_the_second_waits_and_does_nothing(
     assert row_notes(engine) == ["1-0"]
 
 
-def test_a_row_that_is_there_because_its_entry_is_in_already_fails_nobody(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_a_row_that_is_there_because_its_entry_is_in_already_fails_nobody(engine: Engine, sessions: Sessions) -> None:
     start(engine)
 
     def process(session: DbSession, one: Entry) -> None:
@@ -164,7 +158,7 @@ def test_a_row_that_is_there_because_its_entry_is_in_already_fails_nobody(
 
 
 def test_a_row_that_cannot_be_written_fails_its_own_record_and_leaves_it_out_of_the_ledger(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
+    engine: Engine, sessions: Sessions
 ) -> None:
     start(engine)
 
@@ -180,7 +174,7 @@ def test_a_row_that_cannot_be_written_fails_its_own_record_and_leaves_it_out_of_
 
 
 def test_a_row_that_meets_that_of_the_same_entry_in_another_worker_fails_nobody(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
+    engine: Engine, sessions: Sessions
 ) -> None:
     start(engine)
     commit = once_each(
@@ -203,7 +197,7 @@ def test_a_row_that_meets_that_of_the_same_entry_in_another_worker_fails_nobody(
 
 @pytest.mark.parametrize("how", sorted(_BY_CONNECTION))
 def test_a_handler_that_ends_the_transaction_by_its_connection_fails(
-    engine: Engine, sessions: "sessionmaker[DbSession]", how: str
+    engine: Engine, sessions: Sessions, how: str
 ) -> None:
     start(engine)
     outcomes = run(sessions, [["add_plain"], ["insert_by_hand", how], ["add_plain"]], entries(1, 2, 3), 9)
@@ -211,7 +205,7 @@ def test_a_handler_that_ends_the_transaction_by_its_connection_fails(
     assert (row_notes(engine), noted(engine)) == (["added", "added"], [1, 3])
 
 
-def test_without_the_ledgers_tables_the_operator_is_told(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_without_the_ledgers_tables_the_operator_is_told(engine: Engine, sessions: Sessions) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE streamfea_ledger"))
     with pytest.raises(ConfigurationError, match="streamfea initdb"):
@@ -313,7 +307,7 @@ def waiting(engine: Engine, statement: str = "streamfea_ledger") -> bool:
 
 
 def run(
-    sessions: "sessionmaker[DbSession]", batch: Records, entries: Sequence[Entry], batch_size: int, at_once: int = 0
+    sessions: Sessions, batch: Records, entries: Sequence[Entry], batch_size: int, at_once: int = 0
 ) -> list[Outcome]:
     commit = once_each(
         sessions,
@@ -325,7 +319,7 @@ def run(
 
 
 def run_adding(
-    sessions: "sessionmaker[DbSession]",
+    sessions: Sessions,
     entries: Sequence[Entry],
     process_batch: Callable[[DbSession, list[str]], None] | None = None,
     *,

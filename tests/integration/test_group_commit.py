@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, create_engine, event, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from streamfea.core.entry import Entry
-from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.database.session.session import DbSession, Sessions, open_sessions
 from streamfea.worker.policy import Verdict
 from streamfea.worker.stop_signal import StopSignal
 from tests.support.entries import entries, group_commit, number_of, run_entries
@@ -43,21 +43,19 @@ records = st.lists(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # what careless handlers do is warned of, rightly
 def test_a_batch_does_what_one_transaction_per_record_does(
-    engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int, at_once: int
+    engine: Engine, sessions: Sessions, batch: Records, batch_size: int, at_once: int
 ) -> None:
     expected = alone(engine, batch)
     assert in_groups(engine, sessions, batch, batch_size, at_once) == expected
 
 
-def test_clean_records_share_one_transaction(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_clean_records_share_one_transaction(engine: Engine, sessions: Sessions) -> None:
     in_groups(engine, sessions, [["add_plain"]] * 100, 500)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(DISTINCT xmin::text) FROM plain")).scalar_one() == 1
 
 
-def test_a_culprit_among_many_is_found_with_few_transactions(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_a_culprit_among_many_is_found_with_few_transactions(engine: Engine, sessions: Sessions) -> None:
     transactions = count_transactions(sessions)
     world = in_groups(engine, sessions, [*[["add_plain"]] * 250, ["add_null"], *[["add_plain"]] * 249], 500)
     assert [verdict for _, verdict in world.verdicts].count(Verdict.FAILED) == 1
@@ -74,16 +72,14 @@ def test_a_culprit_whose_flush_fails_costs_few_transactions(engine: Engine, data
     assert transactions() <= 4
 
 
-def test_a_handler_that_keeps_committing_gets_a_transaction_for_each_record(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_a_handler_that_keeps_committing_gets_a_transaction_for_each_record(engine: Engine, sessions: Sessions) -> None:
     transactions = count_transactions(sessions)
     in_groups(engine, sessions, [["add_plain", "commit"]] * 20, 100)
     # Two for each record, the handler's and the one after it, and a few until the habit is known.
     assert transactions() <= 20 * 2 + 6
 
 
-def test_a_conflict_is_nobodys_fault(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_a_conflict_is_nobodys_fault(engine: Engine, sessions: Sessions) -> None:
     seen: list[str] = []
 
     def process(session: DbSession, entry: Entry) -> None:
@@ -98,9 +94,7 @@ def test_a_conflict_is_nobodys_fault(engine: Engine, sessions: "sessionmaker[DbS
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
 
-def test_a_connection_that_dies_in_the_middle_of_a_batch_costs_nothing(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_a_connection_that_dies_in_the_middle_of_a_batch_costs_nothing(engine: Engine, sessions: Sessions) -> None:
     killed: list[int] = []
 
     def process(session: DbSession, entry: Entry) -> None:
@@ -116,9 +110,7 @@ def test_a_connection_that_dies_in_the_middle_of_a_batch_costs_nothing(
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
 
 
-def test_a_handler_that_hides_the_death_of_its_connection_is_run_again(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_a_handler_that_hides_the_death_of_its_connection_is_run_again(engine: Engine, sessions: Sessions) -> None:
     killed: list[int] = []
 
     def process(session: DbSession, entry: Entry) -> None:
@@ -138,7 +130,7 @@ def test_a_handler_that_hides_the_death_of_its_connection_is_run_again(
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0"]
 
 
-def test_a_stop_commits_what_ran_and_leaves_the_rest(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_a_stop_commits_what_ran_and_leaves_the_rest(engine: Engine, sessions: Sessions) -> None:
     stop = StopSignal()
 
     def process(session: DbSession, entry: Entry) -> None:
@@ -152,7 +144,7 @@ def test_a_stop_commits_what_ran_and_leaves_the_rest(engine: Engine, sessions: "
     assert sorted(row_notes(engine)) == ["1-0", "2-0", "3-0"]
 
 
-def test_nothing_of_a_batch_is_kept_once_it_is_done(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_nothing_of_a_batch_is_kept_once_it_is_done(engine: Engine, sessions: Sessions) -> None:
     for _ in range(3):
         in_groups(engine, sessions, [["add_plain"], ["count"], ["add_null"], ["commit"]], 100)
     gc.collect()
@@ -171,9 +163,7 @@ def alone(engine: Engine, batch: Records) -> World:
     return world_of(engine, outcomes)
 
 
-def in_groups(
-    engine: Engine, sessions: "sessionmaker[DbSession]", batch: Records, batch_size: int, at_once: int = 0
-) -> World:
+def in_groups(engine: Engine, sessions: Sessions, batch: Records, batch_size: int, at_once: int = 0) -> World:
     """The way under test; with `at_once`, so many records at a time, which run while those before them commit."""
     empty_tables(engine)
     commit = group_commit(
@@ -185,7 +175,7 @@ def in_groups(
     return world_of(engine, run_entries(commit, entries(*range(1, len(batch) + 1)), at_once))
 
 
-def count_transactions(sessions: "sessionmaker[DbSession]") -> Callable[[], int]:
+def count_transactions(sessions: Sessions) -> Callable[[], int]:
     begun: list[int] = []
-    event.listen(sessions.kw["bind"], "begin", lambda _: begun.append(1))
+    event.listen(sessions.engine, "begin", lambda _: begun.append(1))
     return lambda: len(begun)

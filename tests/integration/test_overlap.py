@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Engine, Table, create_engine, event, func, make_url, select, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from streamfea.core.entry import Entry
-from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.database.session.session import DbSession, Sessions, open_sessions
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.transaction import Process
@@ -37,7 +37,7 @@ def own_database(engine: Engine, database_url: str) -> Iterator[Engine]:
         connection.execute(text("DROP DATABASE closed WITH (FORCE)"))
 
 
-def test_records_run_while_those_before_them_commit(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_records_run_while_those_before_them_commit(engine: Engine, sessions: Sessions) -> None:
     ran: list[str] = []
     commit = adding(engine, sessions, ran)
     with nobody_can_write(engine):
@@ -54,7 +54,7 @@ def test_records_run_while_those_before_them_commit(engine: Engine, sessions: "s
 
 
 def test_what_is_committed_is_told_before_the_next_batch_waits_for_its_table(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
+    engine: Engine, sessions: Sessions
 ) -> None:
     ran: list[str] = []
     commit = adding(engine, sessions, ran)
@@ -70,7 +70,7 @@ def test_what_is_committed_is_told_before_the_next_batch_waits_for_its_table(
 
 
 @pytest.mark.core
-def test_a_record_that_queries_waits_for_those_before_it(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_a_record_that_queries_waits_for_those_before_it(engine: Engine, sessions: Sessions) -> None:
     seen: list[int] = []
     asked = threading.Event()
 
@@ -94,9 +94,7 @@ def test_a_record_that_queries_waits_for_those_before_it(engine: Engine, session
 
 
 @pytest.mark.core
-def test_what_fails_to_commit_is_done_before_what_ran_meanwhile(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_what_fails_to_commit_is_done_before_what_ran_meanwhile(engine: Engine, sessions: Sessions) -> None:
     ran: list[str] = []
     commit = adding(engine, sessions, ran)
     with nobody_can_write(engine):
@@ -113,7 +111,7 @@ def test_what_fails_to_commit_is_done_before_what_ran_meanwhile(
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0"]
 
 
-def test_a_bad_record_that_commits_late_fails_alone(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_a_bad_record_that_commits_late_fails_alone(engine: Engine, sessions: Sessions) -> None:
     commit = well_known(engine, sessions, lambda session, one: session.add(Plain(note=one.id, code=taken(one))))
     with Session(engine) as session:
         session.add(Plain(note="before", code=1))
@@ -143,7 +141,7 @@ def test_a_server_that_takes_no_connections_is_waited_for(engine: Engine, own_da
 
 
 def test_whoever_listens_to_the_session_is_called_in_the_thread_of_the_handler(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
+    engine: Engine, sessions: Sessions
 ) -> None:
     threads: list[int] = []
 
@@ -175,7 +173,7 @@ class Following:
             self.outcomes += some
 
 
-def adding(engine: Engine, sessions: "sessionmaker[DbSession]", ran: list[str]) -> GroupCommit:
+def adding(engine: Engine, sessions: Sessions, ran: list[str]) -> GroupCommit:
     def process(session: DbSession, entry: Entry) -> None:
         ran.append(entry.id)
         session.add(Plain(note=entry.id))
@@ -183,7 +181,7 @@ def adding(engine: Engine, sessions: "sessionmaker[DbSession]", ran: list[str]) 
     return well_known(engine, sessions, process)
 
 
-def well_known(engine: Engine, sessions: "sessionmaker[DbSession]", process: Process) -> GroupCommit:
+def well_known(engine: Engine, sessions: Sessions, process: Process) -> GroupCommit:
     """Return one that knows already how the model's objects are written, as it does after its first batch."""
     empty_tables(engine)
     commit = group_commit(

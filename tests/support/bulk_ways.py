@@ -11,11 +11,10 @@ from sqlalchemy import (
 )  # fmt: skip
 from sqlalchemy.orm import (
     Session,
-    sessionmaker,
 )  # fmt: skip
 
 from streamfea.database.copy.plans import Plans, Row
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import Sessions
 from streamfea.worker.policy import Outcome, Verdict
 from tests.support.bulk_tables import Base
 from tests.support.entries import entries, group_commit, number_of, run_entries
@@ -27,7 +26,7 @@ Process = Callable[[Session, int], None]
 Seen = tuple[list[object], list[tuple[Verdict, str]]]
 
 
-def in_bulk(engine: Engine, sessions: "sessionmaker[DbSession]", process: Process, count: int) -> Seen:
+def in_bulk(engine: Engine, sessions: Sessions, process: Process, count: int) -> Seen:
     """Run records, from 0 on, in one batch; return the rows, and what became of each record."""
     _empty(engine)
     commit = group_commit(sessions, lambda session, entry: process(session, number_of(entry)))

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy.orm import sessionmaker
-
 from streamfea.core.entry import Entry
 from streamfea.database.exactly_once.ledger import Ledger
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import DbSession, Sessions
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.stop_signal import StopSignal
@@ -33,7 +31,7 @@ def number_of(entry: Entry) -> int:
 
 
 def group_commit(
-    sessions: "sessionmaker[DbSession]",
+    sessions: Sessions,
     process: Process,
     process_batch: Callable[[DbSession, list[str]], None] | None = None,
     *,

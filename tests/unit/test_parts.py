@@ -38,6 +38,6 @@ def test_every_entry_runs_once_in_its_turn(named: list[bool]) -> None:
     assert all(len(part.entries) == 1 for part in parts if part.mode is Mode.ALONE)
 
 
-def test_nobody_is_suspected_and_nothing_has_happened_unless_it_is_said() -> None:
-    assert Part(entries("1-0")) == Part(entries("1-0"), Mode.TOGETHER, frozenset())
+def test_nothing_is_known_and_nothing_has_happened_unless_it_is_said() -> None:
+    assert Part(entries("1-0")) == Part(entries("1-0"), Mode.TOGETHER, ledger_first=False)
     assert (Attempt().outcomes, Attempt().remaining) == ([], [])

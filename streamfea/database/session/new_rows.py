@@ -1,16 +1,16 @@
-"""A session that only notes a new object until something has to see it, and then writes many at once.
+"""New objects whose rows can be written by COPY: set aside until something has to see them.
 
 `Session.add()` and the flush are most of what a record costs. An object that nobody looks at before its row is written
-needs neither: it is noted, its values are taken when its record ends, and COPY writes them with the others'. Whatever
-looks into the session sees what `add()` has promised, since it finds the noted objects where SQLAlchemy keeps new ones.
+needs neither: it is set aside, its values are taken when its record ends, and COPY writes them with the others'.
+Whatever looks into the session sees what `add()` has promised, since it finds these objects where SQLAlchemy keeps new
+ones.
 """
 
-from collections.abc import Callable, Container, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
@@ -22,7 +22,10 @@ from streamfea.database.copy.references import fit_a_flush, turns
 from streamfea.database.copy.writer import Copying, check_deferred, copy_rows
 from streamfea.orm.lazy_state import enter_session, leave_session
 
-__all__ = ["NotingSession"]
+if TYPE_CHECKING:
+    from streamfea.database.session.session import DbSession
+
+__all__ = ["NewRows"]
 
 # What a session's listeners might want to see of new objects.
 _EVENTS = (
@@ -38,39 +41,32 @@ _EVENTS = (
 )
 
 
-class NotingSession(Session):
-    """A session in which `add()` notes what can be written by COPY, while `start_noting()` allows it.
+class NewRows:
+    """The new objects of a session, and the rows of those whose record has ended.
 
-    `plans` says how; without, every object takes the ordinary way.
+    `plans` says which objects COPY can write; without it, every object takes SQLAlchemy's way.
     """
 
-    def __init__(self, *args: Any, plans: Plans | None = None, **kwargs: Any) -> None:
+    def __init__(self, plans: Plans | None) -> None:
         self._plans = plans
+        # How the models of this transaction are written, None for SQLAlchemy's way.
         self._models: dict[type, Plan | None] = {}
-        self._noting = False
-        self._noted: list[object] = []
-        self._rows: list[Row] = []
-        self._started: Copying | None = None
+        self._takes = False
+        # Set aside by the record at hand, without a state of SQLAlchemy's.
+        self._aside: list[object] = []
+        # New objects that take SQLAlchemy's way, by their states.
+        self.ordinary: dict[Any, object] = {}
+        # Rows of records that have ended, not written yet.
+        self.rows: list[Row] = []
+        # The entries whose records have done more than add rows.
         self._impure: set[str] = set()
-        self._ordinary: dict[Any, object] = {}
-        super().__init__(*args, **kwargs)
+        # The COPY that PostgreSQL works on, begun before its answer is waited for.
+        self._started: Copying | None = None
+        self.is_writing = False
 
-    @property
-    def _new(self) -> dict[Any, object]:
-        """Where SQLAlchemy keeps new objects; whoever looks finds those that were only noted, too."""
-        if self._noted:
-            self._take_up()
-        return self._ordinary
-
-    @_new.setter
-    def _new(self, states: dict[Any, object]) -> None:
-        self._noted.clear()
-        self._ordinary = states
-
-    def start_noting(self) -> None:
-        """Note objects from now on, unless somebody listens to what becomes of them."""
-        dispatch: Any = self.dispatch
-        self._noting = self._plans is not None and not any(getattr(dispatch, event) for event in _EVENTS)
+    def start(self, dispatch: Any) -> None:
+        """Set objects aside from now on, unless somebody listens to the session's new objects."""
+        self._takes = self._plans is not None and not any(getattr(dispatch, event) for event in _EVENTS)
 
     def forget_plans(self) -> None:
         """Look up anew how objects are written: a name may stand for another table from now on."""
@@ -78,67 +74,95 @@ class NotingSession(Session):
         if self._plans is not None:
             self._plans.forget()
 
-    def add(self, instance: object, *, _warn: bool = True) -> None:
-        """Add an object, which is committed with its record."""
-        if self._noting and not self._ordinary:
-            model = type(instance)
-            plan = self._models[model] if model in self._models else self._plan_for(model)
-            if plan is not None and enter_session(instance, self.hash_key):
-                self._noted.append(instance)
-                return
-        super().add(instance, _warn=_warn)
+    def take(self, instance: object, session: "DbSession") -> bool:
+        """Set a new object aside; return False if it has to take SQLAlchemy's way."""
+        if not self._takes or self.ordinary:
+            return False
+        model = type(instance)
+        plan = self._models[model] if model in self._models else self._plan_for(model, session)
+        if plan is None or not enter_session(instance, session.hash_key):
+            return False
+        self._aside.append(instance)
+        return True
 
-    def keep_noted(self, entry_id: str, *, pure: bool) -> None:
-        """Take the values of what a record's end has left noted; what has to be flushed instead is as if added.
+    def all_new(self, session: "DbSession") -> dict[Any, object]:
+        """Return SQLAlchemy's dictionary of new objects, those that were set aside included."""
+        if self._aside:
+            self._take_up(session)
+        return self.ordinary
+
+    def replace_ordinary(self, states: dict[Any, object]) -> None:
+        """Have SQLAlchemy keep new objects in `states`, with none of those before."""
+        self._aside.clear()
+        self.ordinary = states
+
+    def keep(self, session: "DbSession", entry_id: str, *, pure: bool) -> None:
+        """Take the values of what a record's end has left aside; what has to be flushed instead is as if added.
 
         `pure` says that the record has done nothing else, so that leaving out its rows undoes it.
         """
-        # A flush has its own order for new rows beside changes and deletions.
-        is_mixed = bool(self._deleted) or self.identity_map.check_modified()
-        rows = None if is_mixed else self._rows_of(entry_id, self._noted)
-        if rows is None:
-            self._take_up()
+        if not self._aside:
             return
-        self._noted = []
-        self._rows += rows
+        # A flush has its own order for new rows beside changes and deletions.
+        private: Any = session
+        is_mixed = bool(private._deleted) or session.identity_map.check_modified()
+        rows = None if is_mixed else self._rows_of(entry_id)
+        if rows is None:
+            self._take_up(session)
+            return
+        self._aside = []
+        self.rows += rows
         if not pure:
             self._impure.add(entry_id)
 
-    def forget_noted(self) -> None:
+    def forget_aside(self) -> None:
         """Let go of what the record at hand has added."""
-        for instance in self._noted:
+        for instance in self._aside:
             leave_session(instance)
-        self._noted.clear()
+        self._aside.clear()
+
+    def clear(self) -> None:
+        """Let go of all rows."""
+        self.rows = []
 
     @property
-    def rows(self) -> Sequence[Row]:
-        """The rows of kept records that are not written yet."""
-        return self._rows
+    def are_pure(self) -> bool:
+        """Whether there are no new objects but the rows of records that did nothing else."""
+        return not (self.ordinary or self._aside or self._impure)
 
     @property
-    def holds_only_rows(self) -> bool:
-        """Whether the session holds nothing but rows of records that did nothing else."""
-        return not (self._ordinary or self._deleted or self._noted or self._impure or self.identity_map)
+    def unwritten(self) -> list[tuple[str, object]]:
+        """The objects whose rows are not written yet, each with the id of the entry whose record added it."""
+        return [(row.entry_id, row.instance) for row in self.rows]
 
     def leave_out(self, entry_ids: Container[str]) -> None:
         """Let go of the rows of records that are not to be written after all."""
-        self._rows = [row for row in self._rows if row.entry_id not in entry_ids]
+        self.rows = [row for row in self.rows if row.entry_id not in entry_ids]
 
-    def write_rows(self) -> None:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Note that rows are being written: a statement is no reason to write them first."""
+        before, self.is_writing = self.is_writing, True
+        try:
+            yield
+        finally:
+            self.is_writing = before
+
+    def write(self, session: "DbSession") -> None:
         """Write the rows of kept records; raises what a flush would raise."""
-        if self._rows:
-            copy_rows(self._connected(), self._rows)
-            check_deferred(self._connected(), self._rows)
-            self._rows.clear()
+        if self.rows:
+            copy_rows(session._connected(), self.rows)
+            check_deferred(session._connected(), self.rows)
+            self.rows.clear()
 
-    def start_writing(self) -> None:
+    def start_writing(self, session: "DbSession") -> None:
         """Send the rows of kept records, the first in their transaction; whoever writes them waits for the answer.
 
         And meets whatever keeps them from being sent.
         """
-        if self._rows and not any(row.lacks for row in self._rows) and len(turns(self._rows)) == 1:
+        if self.rows and not any(row.lacks for row in self.rows) and len(turns(self.rows)) == 1:
             with suppress(SQLAlchemyError):  # from connecting
-                self._started = Copying(self._connected(), self._rows)
+                self._started = Copying(session._connected(), self.rows)
                 self._started.start()
 
     @property
@@ -146,13 +170,13 @@ class NotingSession(Session):
         """Whether the rows of kept records are sent, but not yet known to be written."""
         return self._started is not None
 
-    def commit_started(self, also: Callable[["psycopg.Connection[Any]"], object]) -> None:
+    def commit_started(self, session: "DbSession", also: Callable[["psycopg.Connection[Any]"], object]) -> None:
         """Write the rows that are sent, do `also`, and commit; whatever raises, it is as if nothing had been sent.
 
-        What psycopg raises is raised as it is.
+        Raises psycopg's errors as they are.
         """
         started, self._started = self._started, None
-        driver = driver_of(self._connected())
+        driver = driver_of(session._connected())
         try:
             if started is not None:
                 started.finish()
@@ -163,49 +187,40 @@ class NotingSession(Session):
             with suppress(psycopg.Error):  # the connection is gone
                 driver.rollback()
             raise
-        self._rows = []
+        self.rows = []
 
-    def write_rows_of_the_good(self) -> dict[str, Exception]:
+    def write_those_of_the_good(self, session: "DbSession") -> dict[str, Exception]:
         """Write the rows of kept records but for those whose record cannot be; return why, by entry id.
 
         Raises what is no single record's doing, and what cannot be undone by leaving out rows.
         """
         # Out of sight meanwhile: SQLAlchemy flushes before it sets a savepoint, and later objects have their turn.
-        rows, self._rows = self._rows, []
-        ordinary, self._ordinary = self._ordinary, {}
+        rows, self.rows = self.rows, []
+        ordinary, self.ordinary = self.ordinary, {}
         started, self._started = self._started, None
-        sieve = Sieve(self._connected(), self._impure, self._flush_rows, started)
+        sieve = Sieve(session._connected(), self._impure, lambda some: _flush_rows(session, some), started)
         try:
             sieve.write(rows)
         except Exception:
-            self._rows = rows
+            self.rows = rows
             raise
         finally:
-            self._ordinary = ordinary
+            self.ordinary = ordinary
         return sieve.failed
 
-    def _flush_rows(self, rows: Sequence[Row]) -> None:
-        """Write rows by an ordinary flush, behind a savepoint."""
-        instances = [row.instance for row in rows]
-        with super().begin_nested():
-            for instance in instances:
-                self._add_ordinarily(instance)
-            super().flush()
-        for instance in instances:
-            self.expunge(instance)
-
-    def _plan_for(self, model: type) -> Plan | None:
-        plan = self._plans.of(model, self._connected) if self._plans is not None else None
+    def _plan_for(self, model: type, session: "DbSession") -> Plan | None:
+        plan = self._plans.of(model, session._connected) if self._plans is not None else None
         self._models[model] = plan
         return plan
 
-    def _rows_of(self, entry_id: str, noted: list[object]) -> list[Row] | None:
-        """Return the rows of noted objects; None when they have to take the ordinary way."""
+    def _rows_of(self, entry_id: str) -> list[Row] | None:
+        """Return the rows of the objects set aside; None when they have to take SQLAlchemy's way."""
         rows: list[Row] = []
+        aside = self._aside
         try:
-            for index in range(len(noted)):
-                plan = self._models[type(noted[index])]
-                row = None if plan is None or is_held(noted, index) else plan.row(entry_id, noted[index])
+            for index in range(len(aside)):
+                plan = self._models[type(aside[index])]
+                row = None if plan is None or is_held(aside, index) else plan.row(entry_id, aside[index])
                 if row is None:
                     break
                 rows.append(row)
@@ -218,21 +233,25 @@ class NotingSession(Session):
             row.hand_back()
         return None
 
-    def _take_up(self) -> None:
-        """Do for the noted objects what `add()` would have done when they were added.
+    def _take_up(self, session: "DbSession") -> None:
+        """Do for the objects set aside what `add()` would have done when they were added.
 
         Nothing came along with them: they had plain attributes only. What they have got since then does not count.
         """
-        noted, self._noted = self._noted, []
-        for instance in noted:
+        aside, self._aside = self._aside, []
+        for instance in aside:
             leave_session(instance)
-            private: Any = self
+            private: Any = session
             private._save_or_update_impl(instance_state(instance))
 
-    def _add_ordinarily(self, instance: object) -> None:
-        leave_session(instance)
-        super().add(instance)
 
-    def _connected(self) -> Connection:
-        """Return the transaction's connection, for what is no doing of the record at hand."""
-        return super().connection()
+def _flush_rows(session: "DbSession", rows: Sequence[Row]) -> None:
+    """Write rows by an ordinary flush, behind a savepoint."""
+    instances = [row.instance for row in rows]
+    with Session.begin_nested(session):
+        for instance in instances:
+            leave_session(instance)
+            Session.add(session, instance)
+        Session.flush(session)
+    for instance in instances:
+        session.expunge(instance)

@@ -13,10 +13,9 @@ from sqlalchemy import (
 )  # fmt: skip
 from sqlalchemy.orm import (
     Session,
-    sessionmaker,
 )  # fmt: skip
 
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import Sessions
 from tests.support.bulk_tables import Base, Elsewhere, Late, LateKeys, Namesake, Numbered, Parent, Soon, Wide
 from tests.support.bulk_ways import each_alone, in_bulk
 
@@ -41,9 +40,7 @@ late_keys = st.lists(st.sampled_from(sorted(_LATE_VALUES)), max_size=3, unique=T
 )
 
 
-def test_of_bad_rows_each_is_found_without_running_any_record_again(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
-) -> None:
+def test_of_bad_rows_each_is_found_without_running_any_record_again(engine: Engine, sessions: Sessions) -> None:
     runs: list[int] = []
 
     def process(session: Session, number: int) -> None:
@@ -59,7 +56,7 @@ def test_of_bad_rows_each_is_found_without_running_any_record_again(
 
 
 def test_of_rows_that_commit_would_refuse_each_is_found_without_running_any_record_again(
-    engine: Engine, sessions: "sessionmaker[DbSession]"
+    engine: Engine, sessions: Sessions
 ) -> None:
     runs: list[int] = []
 
@@ -90,7 +87,7 @@ def test_of_rows_that_commit_would_refuse_each_is_found_without_running_any_reco
 @example(records=[[{"number": 1, "parent_id": 1}], [{"number": 1}], [{"number": 1}]])
 @pytest.mark.timeout(600)
 def test_whose_doing_it_is_that_a_deferred_constraint_is_violated_is_found_as_by_a_commit_for_each(
-    engine: Engine, sessions: "sessionmaker[DbSession]", records: list[list[dict[str, Any] | int]]
+    engine: Engine, sessions: Sessions, records: list[list[dict[str, Any] | int]]
 ) -> None:
     def process(session: Session, number: int) -> None:
         for one in records[number]:
@@ -124,7 +121,7 @@ CREATE TRIGGER fill BEFORE INSERT ON parent FOR EACH ROW EXECUTE FUNCTION fill()
     ids=["copies", "namesakes", "a number in the name", "trigger", "immediate", "lacks and more"],
 )
 def test_good_records_are_not_taken_for_bad_ones_beside_them(
-    engine: Engine, sessions: "sessionmaker[DbSession]", records: list[Base], setup: str
+    engine: Engine, sessions: Sessions, records: list[Base], setup: str
 ) -> None:
     if setup:
         with engine.begin() as connection:

@@ -15,10 +15,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import (
     Session,
     object_session,
-    sessionmaker,
 )  # fmt: skip
 
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import Sessions
 from tests.support.bulk_tables import (
     Cage,
     Child,
@@ -192,7 +191,7 @@ OPERATIONS: list[Callable[[Session], None]] = [
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:New instance")  # depends on whether the object before it is still in memory
 def test_what_handlers_do_with_objects_comes_to_the_same(
-    engine: Engine, sessions: "sessionmaker[DbSession]", operations: list[list[Callable[[Session], None]]]
+    engine: Engine, sessions: Sessions, operations: list[list[Callable[[Session], None]]]
 ) -> None:
     def process(session: Session, number: int) -> None:
         for operation in operations[number]:

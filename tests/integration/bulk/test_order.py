@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Engine, func, select, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
-from streamfea.database.session.session import DbSession
+from streamfea.database.session.session import Sessions
 from tests.support.bulk_tables import Cage, Child, Natural, Parent, Zoo
 from tests.support.bulk_ways import each_alone, in_bulk
 
@@ -57,9 +57,7 @@ def _replace(session: Session) -> None:
     ],
     ids=["a row before and after the one that it needs", "queries between rows", "a key given up and taken again"],
 )
-def test_rows_that_depend_on_each_other_come_to_the_same(
-    engine: Engine, sessions: "sessionmaker[DbSession]", records: Records
-) -> None:
+def test_rows_that_depend_on_each_other_come_to_the_same(engine: Engine, sessions: Sessions, records: Records) -> None:
     def process(session: Session, number: int) -> None:
         records[number](session)
 
@@ -67,7 +65,7 @@ def test_rows_that_depend_on_each_other_come_to_the_same(
     assert in_bulk(engine, sessions, process, len(records)) == each_alone(engine, process, len(records))
 
 
-def test_a_tables_keys_rise_in_the_order_of_the_records(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_a_tables_keys_rise_in_the_order_of_the_records(engine: Engine, sessions: Sessions) -> None:
     def process(session: Session, number: int) -> None:
         session.add_all([Parent(name=f"{number} first"), Parent(name=f"{number} second")])
 
@@ -78,7 +76,7 @@ def test_a_tables_keys_rise_in_the_order_of_the_records(engine: Engine, sessions
     assert names == [f"{number} {which}" for number in range(50) for which in ("first", "second")]
 
 
-def test_a_table_comes_after_the_one_that_it_refers_to(engine: Engine, sessions: "sessionmaker[DbSession]") -> None:
+def test_a_table_comes_after_the_one_that_it_refers_to(engine: Engine, sessions: Sessions) -> None:
     def process(session: Session, number: int) -> None:
         session.add(Child(parent_id=1000 + number))
         session.add(Parent(id=1000 + number, name="its own"))

@@ -19,11 +19,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import (
     Session,
-    sessionmaker,
 )  # fmt: skip
 
 from streamfea.database.copy.plans import Row
-from streamfea.database.session.session import DbSession, open_sessions
+from streamfea.database.session.session import Sessions, open_sessions
 from tests.support.bulk_tables import Colour, Natural, Parent, Ruled, Wide
 from tests.support.bulk_ways import each_alone, in_bulk, planned_row
 from tests.support.entries import entry
@@ -85,7 +84,7 @@ few = st.lists(st.sampled_from(sorted(VALUES)), max_size=3, unique=True).flatmap
 @given(records=st.lists(st.lists(few, min_size=1, max_size=3), max_size=6))
 @pytest.mark.timeout(600)
 def test_rows_and_errors_are_those_of_an_ordinary_flush(
-    engine: Engine, sessions: "sessionmaker[DbSession]", records: list[list[dict[str, Any]]]
+    engine: Engine, sessions: Sessions, records: list[list[dict[str, Any]]]
 ) -> None:
     def process(session: Session, number: int) -> None:
         session.add_all([Wide(**given) for given in records[number]])
@@ -121,20 +120,20 @@ def test_a_row_that_brings_its_key_takes_the_fast_way(engine: Engine) -> None:
     ],
 )  # fmt: skip
 def test_values_that_copy_might_read_differently_take_the_ordinary_way(engine: Engine, given: dict[str, Any]) -> None:
-    session = open_sessions(engine)()
-    session.share()
-    session.begin_record(entry(1))
+    shared = open_sessions(engine).shared()
+    shared.share()
+    shared.begin_record(entry(1))
     wide = Wide(**{"by_sql": "given", **given})
-    session.add(wide)
+    shared.session.add(wide)
     is_refused = True
     try:
         with suppress(SQLAlchemyError):  # some cannot be written at all
-            session.keep_record()
+            shared.keep_record()
             is_refused = False
-        assert not session.rows
-        assert is_refused or inspect(wide).session is session
+        assert not shared.unwritten
+        assert is_refused or inspect(wide).session is shared.session
     finally:
-        session.discard()
+        shared.discard()
 
 
 def test_a_table_with_rules_takes_the_ordinary_way(engine: Engine) -> None:
@@ -145,10 +144,10 @@ def test_a_table_with_rules_takes_the_ordinary_way(engine: Engine) -> None:
 
 
 def test_it_can_be_turned_off(engine: Engine) -> None:
-    session = open_sessions(engine, bulk=False)()
-    session.share()
-    session.begin_record(entry(1))
-    session.add(Ruled())
-    session.keep_record()
-    assert not session.rows
-    session.discard()
+    shared = open_sessions(engine, bulk=False).shared()
+    shared.share()
+    shared.begin_record(entry(1))
+    shared.session.add(Ruled())
+    shared.keep_record()
+    assert not shared.unwritten
+    shared.discard()

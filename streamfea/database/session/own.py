@@ -1,0 +1,173 @@
+"""The transaction that one record, or one `process_batch()`, has to itself."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, SessionTransaction
+
+from streamfea.core.entry import Entry
+from streamfea.database.connection.driver import status_of
+from streamfea.database.session.account import Effect
+
+if TYPE_CHECKING:
+    from streamfea.database.session.session import DbSession
+
+__all__ = ["OwnTransaction", "TransactionAborted"]
+
+
+class TransactionAborted(Exception):  # noqa: N818 - it says what happened, as psycopg's InFailedSqlTransaction does
+    """The transaction that was to be committed is gone: an SQL error aborted it, or the handler ended it."""
+
+
+class OwnTransaction:
+    """A transaction that its record may end as any other; `commit()` ends it for the worker.
+
+    The methods whose names begin with `on_` do, while the record runs, what its handler asks its session for.
+    """
+
+    has_connection = False
+    """Whether the session has a connection already when its record begins."""
+
+    def __init__(self, session: "DbSession") -> None:
+        self.session = session
+        self._account = session._account
+        self._new_rows = session._new_rows
+        # SQLAlchemy takes the transaction for ended although the server was never told.
+        self._is_half_ended = False
+
+    # The worker's side
+
+    def begin(self) -> None:
+        """Start before the first statement, if need be."""
+
+    def begin_record(self, entry: Entry) -> None:
+        """Start the record of `entry`."""
+        self.session.entry = entry
+        self._account.begin()
+        self.session._at_hand = self
+
+    def begin_batch(self, entries: Sequence[Entry]) -> None:
+        """Start what `process_batch()` does with the records of `entries`."""
+        self.session.entries = tuple(entries)
+        if len(entries) == 1:
+            self.session.entry = entries[0]
+        self._new_rows.start(self.session.dispatch)
+        self._account.begin()
+        self.session._at_hand = self
+
+    def end_record(self) -> None:
+        """Note that the record's code has run: what is called from now on is streamfea's own doing."""
+        self.session._at_hand = None
+
+    def commit(self) -> None:
+        """Commit what the record, or the batch, did.
+
+        Raises `TransactionAborted` when PostgreSQL would silently roll back instead. A handler that returns although
+        its own flush or commit has met an `IntegrityError` takes that for no failure, but for a record that is in
+        already: what it did since its last commit is rolled back, and that is all.
+        """
+        self.end_record()
+        is_refused = self._account.refused is not None and not self.session.is_active
+        if self.aborted and not is_refused:
+            raise TransactionAborted("an SQL error aborted the transaction, and the handler went on as if nothing were")
+        self._require_whole()
+        if is_refused:
+            self.on_rollback()
+        self._new_rows.keep(self.session, "", pure=False)
+        self.session._write_rows()
+        self._commit()
+
+    def discard(self) -> None:
+        """Let go of the transaction and of everything in the session; neither is used after that."""
+        session = self.session
+        self.end_record()
+        self._new_rows.clear()
+        try:
+            Session.invalidate(session) if self._is_half_ended else Session.close(session)
+        except SQLAlchemyError:  # the connection is gone, and with it whatever the session held
+            Session.invalidate(session)
+        # A session and its transactions refer to each other until the collector looks, which may be many records later.
+        session.__dict__.pop("entry", None)
+        session.entries = ()
+
+    @property
+    def wants_own(self) -> bool:
+        """Whether the record asked for a transaction of its own, even if it hid that it was stopped."""
+        return self._account.effect is Effect.LEFT
+
+    @property
+    def aborted(self) -> bool:
+        """Whether PostgreSQL has given the transaction up after an SQL error: its COMMIT would silently roll back."""
+        connection = self.session._connection_at_hand
+        if not self.session.in_transaction() or connection is None or connection.closed:
+            return False  # nothing was sent yet; opening a connection here might fail, which is no SQL error
+        return connection.invalidated or status_of(connection) not in (
+            TransactionStatus.IDLE,
+            TransactionStatus.INTRANS,
+        )
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection broke, even if the handler hid the error."""
+        connection = self.session._connection_at_hand
+        if connection is None or connection.closed:
+            return False
+        return connection.invalidated or status_of(connection) is TransactionStatus.UNKNOWN
+
+    def _require_whole(self) -> None:
+        """Raise `TransactionAborted` if the handler has ended what it was not to end."""
+
+    def _commit(self) -> None:
+        Session.commit(self.session)
+
+    # What its record asks for
+
+    def before_statement(self) -> None:
+        """Do what must come before a statement of the record."""
+
+    def on_commit(self) -> None:
+        """Commit."""
+        Session.commit(self.session)
+
+    def on_rollback(self) -> None:
+        """Roll back."""
+        Session.rollback(self.session)
+
+    def on_begin(self) -> SessionTransaction:
+        """Begin a transaction."""
+        return Session.begin(self.session)
+
+    def on_close(self) -> None:
+        """Close the session."""
+        Session.close(self.session)
+
+    def on_reset(self) -> None:
+        """Reset the session."""
+        Session.reset(self.session)
+
+    def on_expunge_all(self) -> None:
+        """Remove every object from the session."""
+        Session.expunge_all(self.session)
+
+    def on_invalidate(self) -> None:
+        """Close the session and its connections."""
+        Session.invalidate(self.session)
+
+    def on_prepare(self) -> None:
+        """Prepare a two-phase commit."""
+        Session.prepare(self.session)
+
+    def on_options(self) -> None:
+        """Set options of the connection, or send statements to another."""
+
+    def on_driver(self, connection: Connection) -> None:
+        """Hand the driver's connection out."""
+
+    def on_unshared_statement(self, statement: str) -> None:
+        """Send a statement that other records in the transaction would notice."""
+
+    def on_connection_commit(self) -> None:
+        """Commit by the connection, behind the session's back."""
