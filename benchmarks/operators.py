@@ -13,6 +13,7 @@ from benchmarks.contenders.streamfea_queue import contender
 from benchmarks.measure import cpu_seconds, peak_mib, started, wait_until
 from benchmarks.section import Section
 from benchmarks.servers import Servers
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key
 
 _ENTRIES = 5_000_000
@@ -40,7 +41,7 @@ def run(servers: Servers, scale: float) -> Section:
             [f"`{' '.join(command)}`", *_timed(servers, *command)]
             for command in (("status",), ("pending",), ("consumers", "list"), ("retry", _QUEUE, "--all"))
         ]
-        _add_copies(client, dead_letters_key(_QUEUE, _GROUP), letter, letters)
+        _add_copies(client, dead_letters_key(GroupRef(_QUEUE, _GROUP)), letter, letters)
         before = client.xlen(_QUEUE)
         rows.append(["`dead list --json`", *_timed(servers, "dead", "list", _QUEUE, "--json")])
         rows.append(["`dead replay --all`", *_timed(servers, "dead", "replay", _QUEUE, "--all")])
@@ -60,8 +61,8 @@ def _real_letter(servers: Servers, client: Redis) -> dict[bytes, bytes]:
     client.xadd(_QUEUE, {"record": "no JSON"})
     untyped: Any = client
     with started(servers, contender("streamfea, a dead letter", _QUEUE)):
-        wait_until(lambda: client.xlen(dead_letters_key(_QUEUE, _GROUP)) == 1, "a dead letter")
-    [(_, fields)] = untyped.xrange(dead_letters_key(_QUEUE, _GROUP))
+        wait_until(lambda: client.xlen(dead_letters_key(GroupRef(_QUEUE, _GROUP))) == 1, "a dead letter")
+    [(_, fields)] = untyped.xrange(dead_letters_key(GroupRef(_QUEUE, _GROUP)))
     return dict(fields)
 
 

@@ -63,7 +63,7 @@ def list_(
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])
     with open_client(settings) as client:
-        found = [member for one in chosen for member in members(client, one)]
+        found = [member for one in chosen for member in members(client, one.ref)]
     if json:
         print_json(found)
     elif found:
@@ -101,13 +101,13 @@ def prune(
 
 def _prune(client: Redis, queue: Queue, at_least: timedelta) -> Iterator[tuple[str, str | None]]:
     """Forget members, unless there is a reason not to; yield each name with that."""
-    found = members(client, queue)
+    found = members(client, queue.ref)
     for start in range(0, len(found), _AT_ONCE):
         some = found[start : start + _AT_ONCE]
         kept = {member.name: _why_kept(member, at_least) for member in some}
         for alive in ("no", "unknown"):
             names = [member.name for member in some if member.alive == alive and kept[member.name] is None]
-            gone = forget_all_idle(client, queue, names, _wanted_idle(alive, at_least))
+            gone = forget_all_idle(client, queue.ref, names, _wanted_idle(alive, at_least))
             kept.update((name, None if one else _BACK) for name, one in zip(names, gone, strict=True))
         yield from kept.items()
 

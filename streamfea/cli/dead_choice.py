@@ -92,7 +92,7 @@ class Wanted:
 
 def total_of(client: Redis, queue: Queue, wanted: Wanted) -> int:
     """Return how many letters will be looked at."""
-    return len(wanted.ids) or count_dead_letters(client, queue)
+    return len(wanted.ids) or count_dead_letters(client, queue.ref)
 
 
 def select(
@@ -101,8 +101,8 @@ def select(
     """Return the letters that are wanted, and the ids that nothing has; `advance` is told how many were looked at."""
     takes = wanted.takes(server_now_ms(client))
     if not wanted.ids:
-        return filter(takes, dead_letters(client, queue, advance)), []
-    found = find_dead_letters(client, queue, wanted.ids)
+        return filter(takes, dead_letters(client, queue.ref, advance)), []
+    found = find_dead_letters(client, queue.ref, wanted.ids)
     letters = {letter.id: letter for several in found.values() for letter in several}
     return filter(takes, letters.values()), [one for one, several in found.items() if not several]
 

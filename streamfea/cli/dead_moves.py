@@ -114,7 +114,7 @@ def purge_letters(
         purged = 0
         with bulk(len(doomed), "purging", lambda: f"{said(purged)} gone") as advance:
             for part in slices(doomed, _PURGE_AT_ONCE):
-                purged += purge(client, chosen, part)
+                purged += purge(client, chosen.ref, part)
                 advance(len(part))
     console().print(f"{queue}: {said(purged)} gone for good.", markup=False)
     refuse(chosen, unknown)
@@ -124,7 +124,7 @@ def _replay_all(client: Redis, queue: Queue, letter_ids: Sequence[str]) -> Itera
     """Replay all of these; yield what each has become."""
     done = 0
     while done < len(letter_ids):
-        became = replay(client, queue, letter_ids[done:])
+        became = replay(client, queue.ref, letter_ids[done:])
         done += len(became)
         yield from became
 

@@ -201,7 +201,7 @@ class _Demo:
         seen.rows = _count(engine)
 
     def _summarise(self, engine: Engine, client: Redis, queue: Queue, seen: _Run, flights: int, spoiled: int) -> None:
-        letters = list(dead_letters(client, queue))
+        letters = list(dead_letters(client, queue.ref))
         figures = queue_status(client, queue)
         seconds = max(seen.last_row_at - seen.first_row_at, 0.001)
         rate = f"[bold green]{seen.rows / seconds:,.0f}[/] records/s from the first commit to the last"

@@ -58,7 +58,7 @@ def pending(
     seen = _Seen(limit)
     with open_client(settings) as client:
         for one in chosen:
-            for entry in pending_entries(client, one, wanted):
+            for entry in pending_entries(client, one.ref, one.claim_idle, wanted):
                 seen.add(entry)
     if json:
         print_json(seen.oldest())

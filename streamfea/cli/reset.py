@@ -1,6 +1,7 @@
 """`streamfea reset`: empty tables, and every entry anew."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -50,10 +51,11 @@ def reset(
     if not force:
         _refuse_shared_tables(chosen, schema, handlers)
     views = [view for one in schemas_of(handlers) for view in one.views]
+    at_work = timedelta(0) if force else at_work_within(chosen.claim_idle, chosen.block)
     with open_client(settings) as client, open_engine(settings) as engine:
         if not force:
-            at_work_ms = to_ms(at_work_within(chosen))
-            _refuse_consumers(chosen, [one.name for one in members(client, chosen) if one.idle_ms < at_work_ms])
+            busy = [member.name for member in members(client, chosen.ref) if member.idle_ms < to_ms(at_work)]
+            _refuse_consumers(chosen, busy)
         entries = int(client.xlen(chosen.stream))
         with engine.connect() as connection:
             rows = _rows(connection, schema)
@@ -64,8 +66,8 @@ def reset(
         with engine.begin() as connection:
             recreate(connection, schema, views)
             if tables_there(connection, LEDGER_TABLES):
-                Ledger(chosen.stream, chosen.group).forget(connection)
-            _refuse_consumers(chosen, rewind(client, chosen, force=force))
+                Ledger(chosen.ref).forget(connection)
+            _refuse_consumers(chosen, rewind(client, chosen.ref, at_work))
     console().print(
         f"Dropped {rows:,} rows of {names}; {entries:,} entries of {chosen.stream} will be processed again."
     )

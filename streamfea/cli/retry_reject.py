@@ -61,13 +61,13 @@ def retry(
     [chosen] = settings.select([queue])
     done = _Done()
     with open_client(settings) as client:
-        not_at_work = consumers_not_at_work(client, chosen)
+        not_at_work = consumers_not_at_work(client, chosen.ref)
         figures = queue_status(client, chosen)
-        pending = (one.id for one in pending_entries(client, chosen, PendingFilter()))
+        pending = (one.id for one in pending_entries(client, chosen.ref, chosen.claim_idle, PendingFilter()))
         total = figures.pending if everything else len(wanted)
         with bulk(total, "making due", lambda: f"{done.due} due now") as advance:
             for part in slices(pending if everything else wanted, _AT_ONCE):
-                done.note(make_due(client, chosen, part, not_at_work, force=force))
+                done.note(make_due(client, chosen.ref, chosen.claim_idle, part, not_at_work, force=force))
                 advance(len(part))
     console().print(f"{queue}: {done.due} due now.", markup=False)
     if done.count["due"] and figures.consumers <= len(not_at_work):
@@ -96,10 +96,10 @@ def reject_entries(
     [chosen] = settings.select([queue])
     done = _Done()
     with open_client(settings) as client:
-        not_at_work = consumers_not_at_work(client, chosen)
+        not_at_work = consumers_not_at_work(client, chosen.ref)
         with bulk(len(wanted), "rejecting", lambda: f"{done.moved} moved to the dead letters") as advance:
             for one in wanted:
-                done.note([reject(client, chosen, one, not_at_work)])
+                done.note([reject(client, chosen.ref, chosen.claim_idle, one, not_at_work)])
                 advance(1)
     console().print(f"{queue}: {done.moved} moved to the dead letters.", markup=False)
     _print_lines(_still_running(done.in_hand))

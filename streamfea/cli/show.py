@@ -63,7 +63,7 @@ def show(
     settings = read_settings(config)
     [chosen] = settings.select([queue])
     with open_client(settings) as client:
-        found = look_up(client, chosen, wanted)
+        found = look_up(client, chosen.ref, chosen.claim_idle, wanted)
         now_ms = server_now_ms(client)
     if found is None:
         raise StreamfeaError(

@@ -39,10 +39,7 @@ def _trim(client: Redis, queue: Queue, *, dry_run: bool) -> None:
     if not is_read(client, queue.stream):
         console().print(f"{queue.name}: nothing to remove, because no group reads {queue.stream} yet.", markup=False)
         return
-    if dry_run:
-        slices = count_acknowledged(client, queue.stream, queue.group)
-    else:
-        slices = Trimmer(client, queue.stream, group=queue.group).trim_all()
+    slices = count_acknowledged(client, queue.ref) if dry_run else Trimmer(client, queue.ref).trim_all()
     number = _sum(slices, queue.name)
     what = "would remove" if dry_run else "removed"
     entries = "1 entry" if number == 1 else f"{number:,} entries"

@@ -43,6 +43,7 @@ from streamfea.config.problems import (
 )
 from streamfea.config.retention import ACKED, Retention, parse_retention
 from streamfea.core.durations import format_duration, parse_duration
+from streamfea.core.group_ref import GroupRef
 from streamfea.core.hash_tag import in_slot_of
 from streamfea.errors import ConfigurationError
 
@@ -230,6 +231,11 @@ class Queue(ConsumerSettings):
         description="a list of records that failed in the system before; moved as well",
         examples=["errors-flights"],
     )
+
+    @property
+    def ref(self) -> GroupRef:
+        """The group of the stream, by name."""
+        return GroupRef(self.stream, self.group, self.name)
 
     @property
     def legacy_lists(self) -> tuple[str, ...]:

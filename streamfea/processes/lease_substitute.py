@@ -7,6 +7,7 @@ whether it will ever go on.
 
 import subprocess
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -29,9 +30,9 @@ _AT_MOST = 10_000
 _STOPPED_OR_GONE = ("T", "t", "Z", "X", "")
 
 
-def blocked_after(queue: Queue) -> float:
+def blocked_after(claim_idle: timedelta) -> float:
     """Return after how many seconds without renewal someone has to stand in."""
-    return 1.5 * renew_every(queue)
+    return 1.5 * renew_every(claim_idle)
 
 
 def stand_in_main(
@@ -41,16 +42,16 @@ def stand_in_main(
     say_in_every_line(queue=queue.name)
     log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=watch.entry_id)
     client = open_redis(settings.redis)
-    group = Group(client, queue, consumer)
-    presence = Presence(client, queue, consumer, replace(holder, pid=pid), watch.running)
+    group = Group(client, queue.ref, consumer, queue.claim_idle)
+    presence = Presence(client, queue.ref, consumer, replace(holder, pid=pid), watch.running)
     try:
-        while not stop.is_set() and watch.is_blocked(blocked_after(queue)) and runs(pid):
+        while not stop.is_set() and watch.is_blocked(blocked_after(queue.claim_idle)) and runs(pid):
             try:
                 presence.renew()
                 group.renew(group.working_on(_AT_MOST))
             except RedisError as error:
                 log.debug("could not renew", reason=str(error))
-            stop.wait(renew_every(queue))
+            stop.wait(renew_every(queue.claim_idle))
     finally:
         client.close()
 

@@ -35,7 +35,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
     """
     handlers = load_handlers(list(queues))
     end_if_child()
-    with open_servers(settings, queues[0], session_name(queues[0], "preflight")) as (engine, client):
+    with open_servers(settings, queues[0], session_name(queues[0].ref, "preflight")) as (engine, client):
         postgresql = Patience(
             "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not is_refusal(error), stop
         )
@@ -48,7 +48,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
             if useless:
                 message, remedy = useless
                 raise ConfigurationError(f"redis, queue {queue.name}: {message}", remedy=remedy)
-            group = Group(client, queue, "preflight")
+            group = Group(client, queue.ref, "preflight", queue.claim_idle)
             joining(group, ledger_of(queue), open_sessions(engine), redis, postgresql)()
 
 

@@ -64,7 +64,7 @@ class Shim:
         self._stop = stop
         self._until_empty = until_empty
         self._client: Redis = open_redis(settings.redis, queue.block)
-        self._lists = LegacyLists(self._client, queue)
+        self._lists = LegacyLists(self._client, queue.legacy_lists, queue.stream, queue.field)
         self._redis = Patience("Redis", is_outage, stop)
         self._moved = dict.fromkeys(queue.legacy_lists, 0)
         self._ended = StopSignal()

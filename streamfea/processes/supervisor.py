@@ -145,7 +145,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait until a process ends, a signal comes, or it is time to look after something."""
-        pause = min(_LOOK_EVERY_SECONDS, min(blocked_after(queue) for queue in self._queues) / 2)
+        pause = min(_LOOK_EVERY_SECONDS, min(blocked_after(queue.claim_idle) for queue in self._queues) / 2)
         for slot in self._slots:
             if slot.process is None and not slot.finished:
                 pause = min(pause, max(0.0, slot.start_at - time.monotonic()))
@@ -207,7 +207,7 @@ class Supervisor:
                 continue
             if slot.stand_in is not None and slot.stand_in.is_alive():
                 continue
-            if slot.watch.is_blocked(blocked_after(slot.queue)) and runs(slot.process.pid):
+            if slot.watch.is_blocked(blocked_after(slot.queue.claim_idle)) and runs(slot.process.pid):
                 arguments = (self._settings, slot.queue, slot.consumer, self._holder, slot.process.pid, slot.watch)
                 slot.stand_in, _ = self._fork(stand_in_main, arguments, f"{slot.consumer}-stand-in")
 

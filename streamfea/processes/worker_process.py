@@ -54,17 +54,17 @@ def run_worker(
     _collect_garbage_less_often()
     sys.setswitchinterval(_SWITCH_SECONDS)
     ledger = ledger_of(queue)
-    with open_servers(settings, queue, session_name(queue, consumer)) as (engine, client):
+    with open_servers(settings, queue, session_name(queue.ref, consumer)) as (engine, client):
         event.listen(engine, "connect", lambda connection, _: keep_from_children(connection))
-        group = Group(client, queue, consumer)
+        group = Group(client, queue.ref, consumer, queue.claim_idle)
         Worker(
             handler,
             group,
-            Reader(client, group),
+            Reader(client, group, queue.batch_bytes),
             open_sessions(engine, bulk=queue.bulk),
             stop,
-            Janitor(client, queue, consumer, prune_ledger=_pruning(engine, ledger)),
-            Presence(client, queue, consumer, holder, (watch or Watch()).running),
+            Janitor(client, queue.ref, queue.retention, consumer, prune_ledger=_pruning(engine, ledger)),
+            Presence(client, queue.ref, consumer, holder, (watch or Watch()).running),
             ledger=ledger,
             until_empty=until_empty,
             predecessors=predecessors,

@@ -12,8 +12,9 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from streamfea.config.settings import Queue
+from streamfea.config.retention import Retention
 from streamfea.core.durations import to_ms
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.errors import is_full
 from streamfea.streams.connection.keys import janitor_key
 from streamfea.streams.consuming.leftovers import Sweeper
@@ -38,7 +39,7 @@ _FORGET_AFTER = timedelta(hours=1)
 
 
 class Janitor:
-    """Applies the queue's `retention` and forgets dead consumers; of a group's workers, one at a time does it.
+    """Applies the `retention` and forgets dead consumers; of a group's workers, one at a time does it.
 
     The lock is the turn: whoever gets it tidies up once, and it expires when the next turn is due. Should two turns
     overlap all the same, nothing is lost: every step is atomic by itself.
@@ -49,20 +50,22 @@ class Janitor:
     def __init__(
         self,
         client: Redis,
-        queue: Queue,
+        ref: GroupRef,
+        retention: Retention,
         consumer: str,
         *,
         forget_after: timedelta = _FORGET_AFTER,
         prune_ledger: Callable[[str], bool] | None = None,
     ) -> None:
         self._client = client
-        self._queue = queue
+        self._ref = ref
+        self._retention = retention
         self._consumer = consumer
         self._forget_after = forget_after
         self._prune_ledger = prune_ledger
-        self._trimmer = Trimmer(client, queue.stream, queue.retention, queue.group)
-        self._sweeper = Sweeper(client, queue)
-        self._key = janitor_key(queue.stream, queue.group)
+        self._trimmer = Trimmer(client, ref, retention)
+        self._sweeper = Sweeper(client, ref)
+        self._key = janitor_key(ref)
         self._turn_at = 0.0
         self._between_at = 0.0
         self._forget_at = 0.0
@@ -78,7 +81,7 @@ class Janitor:
         self._turn_at = now + _EVERY_SECONDS
         if not self._takes_turn():
             return
-        if self._queue.retention.removes:
+        if self._retention.removes:
             self._trim_until(now + _TURN_SECONDS)
         if now >= self._sweep_at and self._sweeper.sweep():
             self._sweep_at = now + _SWEEP_EVERY_SECONDS
@@ -87,7 +90,7 @@ class Janitor:
             self._look_for_dead()
         self._forget_some()
         if now >= self._prune_at and self._prune_ledger is not None:
-            first = first_id(self._client, self._queue.stream)
+            first = first_id(self._client, self._ref.stream)
             more = first is not None and self._prune_ledger(first)
             self._prune_at = now if more else now + _PRUNE_EVERY_SECONDS
 
@@ -99,7 +102,7 @@ class Janitor:
 
     def finish(self) -> None:
         """Remove all that the retention lets go, however long that takes."""
-        if self._queue.retention.removes:
+        if self._retention.removes:
             for _ in self._trimmer.trim_all():
                 pass
 
@@ -127,13 +130,13 @@ class Janitor:
     def _look_for_dead(self) -> None:
         self._dead = [
             member.name
-            for member in members(self._client, self._queue)
+            for member in members(self._client, self._ref)
             if not member.pending and member.idle_ms >= to_ms(self._forget_after) and member.name != self._consumer
         ]
 
     def _forget_some(self) -> None:
         """Forget a few of the consumers that were found dead: thousands at once would hold up the worker."""
         some, self._dead = self._dead[:_FORGET_AT_ONCE], self._dead[_FORGET_AT_ONCE:]
-        for name, gone in zip(some, forget_all_idle(self._client, self._queue, some, self._forget_after), strict=True):
+        for name, gone in zip(some, forget_all_idle(self._client, self._ref, some, self._forget_after), strict=True):
             if gone:
                 log.info("forgot a consumer that is gone", consumer=name)

@@ -3,11 +3,11 @@
 import os
 import threading
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import structlog
 from redis.exceptions import RedisError
 
-from streamfea.config.settings import Queue
 from streamfea.streams.consuming.group import Group
 from streamfea.streams.consuming.name_lock import Presence
 from streamfea.worker.transaction import Watch
@@ -31,7 +31,7 @@ class Lease:
         self._presence = presence
         self._watch = watch
         self._beside = beside
-        self.every_seconds = renew_every(group.queue)
+        self.every_seconds = renew_every(group.claim_idle)
         self._held: set[str] = set()
         self._lost: set[str] = set()
         self._lock = threading.Lock()
@@ -95,6 +95,6 @@ class Lease:
             os._exit(1)
 
 
-def renew_every(queue: Queue) -> float:
+def renew_every(claim_idle: timedelta) -> float:
     """Return how many seconds lie between two renewals of what a worker holds, and of its name."""
-    return min(queue.claim_idle.total_seconds() / 3, Presence.RENEW_EVERY_SECONDS)
+    return min(claim_idle.total_seconds() / 3, Presence.RENEW_EVERY_SECONDS)

@@ -90,7 +90,7 @@ class Worker:
         self._redis = Patience("Redis", is_outage, stop, janitor.make_room)
         self._postgresql = Patience("PostgreSQL", _is_away, stop)
         self._reader = reader
-        self._settlement = Settlement(group, reader.acknowledge)
+        self._settlement = Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff)
         self._presence = presence
         self._lease = Lease(group, presence, watch or Watch(), lambda: reader.catch_up(self._hold))
         self._ledger = ledger
@@ -129,7 +129,7 @@ class Worker:
                     self._join_again()
                 worked = self._work_on_what_is_due() | self._work_on_what_is_new()
                 self._redis.call(self._janitor.tidy)
-                if self._until_empty and not worked and self._redis.call(self._group.is_drained):
+                if self._until_empty and not worked and self._redis.call(self._is_drained):
                     self._redis.call(self._janitor.finish)
                     break
             self._finish()
@@ -207,7 +207,7 @@ class Worker:
         """Leave nothing in the way that consumers have begun whose entries are ours now: they are taken for dead."""
         if not consumers:
             return
-        if self._postgresql.call(lambda: end_transactions(self._sessions, self._queue, consumers)):
+        if self._postgresql.call(lambda: end_transactions(self._sessions, self._queue.ref, consumers)):
             log.warning("ended the transactions of consumers that have stopped", consumers=sorted(consumers))
 
     def _ours(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -222,7 +222,7 @@ class Worker:
         PostgreSQL may not know that it is dead.
         """
         with suppress(DBAPIError):  # whoever needs it next meets that, too
-            end_transactions(self._sessions, self._queue, {self._group.consumer})
+            end_transactions(self._sessions, self._queue.ref, {self._group.consumer})
         return self._ours(entries)
 
     def _run_alone(self, claimed: Sequence[Claimed], dead: Predecessor | None) -> None:
@@ -335,6 +335,9 @@ class Worker:
         if entries and not alone:
             size = sum(map(len, chain.from_iterable(entry.fields.values() for entry in entries)))
             self._pace.observe(len(entries), time.monotonic() - started, size)
+
+    def _is_drained(self) -> bool:
+        return self._group.is_drained(self._queue.legacy_lists)
 
     def _finish(self) -> None:
         """Settle what still commits, and wait until all that is settled is acknowledged."""

@@ -16,6 +16,7 @@ Each line is one step on the server, so there is nothing in between; the steps o
 
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -44,11 +45,15 @@ _DONE = (Verdict.DONE, Verdict.DUPLICATE)
 class Settlement:
     """Writes down in Redis what became of the entries of one queue; `acknowledge` does so for the usual ones."""
 
-    def __init__(self, group: Group, acknowledge: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self, group: Group, acknowledge: Callable[[Sequence[str]], None], max_deliveries: int, backoff: timedelta
+    ) -> None:
         self._group = group
         self._acknowledge = acknowledge
-        self._queue = group.queue
-        self._failures = Failures(self._queue.name)
+        self._ref = group.ref
+        self._max_deliveries = max_deliveries
+        self._backoff = backoff
+        self._failures = Failures(self._ref.queue)
 
     def settle(self, outcomes: Sequence[Outcome], *, retried: bool) -> None:
         """Acknowledge, postpone or bury; `retried` entries may have a last error that goes with them."""
@@ -68,8 +73,8 @@ class Settlement:
     def settle_death(self, claimed: Claimed, reason: Reason, how: str) -> None:
         """Postpone or bury an entry in whose own run the process died."""
         last_error = LastError("ProcessDied", f"the worker died while this record ran alone: {how}")
-        entry = Entry(self._queue.name, self._queue.stream, claimed.id, {}, claimed.deliveries)
-        if claimed.deliveries >= self._queue.max_deliveries:
+        entry = Entry(self._ref.queue, self._ref.stream, claimed.id, {}, claimed.deliveries)
+        if claimed.deliveries >= self._max_deliveries:
             self._bury([(entry, reason, last_error)], self._group.now_ms())
         else:
             self._postpone([(Outcome(entry, Verdict.FAILED), last_error)], self._group.now_ms())
@@ -81,7 +86,7 @@ class Settlement:
             last_error = _last_error(outcome.error)
             if outcome.verdict is Verdict.REJECTED:
                 dead.append((outcome.entry, "rejected", last_error))
-            elif outcome.entry.deliveries >= self._queue.max_deliveries:
+            elif outcome.entry.deliveries >= self._max_deliveries:
                 dead.append((outcome.entry, "failed", last_error))
             else:
                 postponed.append((outcome, last_error))
@@ -92,7 +97,7 @@ class Settlement:
             self._postpone(postponed, now_ms)
 
     def _postpone(self, failed: Sequence[tuple[Outcome, LastError]], now_ms: int) -> None:
-        delays = [retry_delay(outcome, self._queue.backoff) for outcome, _ in failed]
+        delays = [retry_delay(outcome, self._backoff) for outcome, _ in failed]
         due = [
             (outcome.entry.id, last_error.due(failed_at_ms=now_ms, due_ms=now_ms + to_ms(delay)))
             for (outcome, last_error), delay in zip(failed, delays, strict=True)
@@ -116,7 +121,7 @@ class Settlement:
     def _provenance(self, dead: _Dead, failed_at_ms: int) -> dict[str, str | int]:
         entry, reason, last_error = dead
         return provenance(
-            self._queue,
+            self._ref,
             entry.id,
             consumer=self._group.consumer,
             deliveries=entry.deliveries,

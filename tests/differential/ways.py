@@ -9,6 +9,7 @@ from sqlalchemy import Engine, MetaData, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from streamfea.core.entry import Entry
+from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.database.session.session import open_sessions
 from streamfea.worker.policy import Outcome, Verdict
@@ -119,7 +120,7 @@ def _in_groups(*, bulk: bool = True, exactly_once: bool = False, batch_size: int
             sessions,
             lambda session, entry: kind.process(session, number_of(entry)),
             batch_size=batch_size,
-            ledger=Ledger("s", "g") if exactly_once else None,
+            ledger=Ledger(GroupRef("s", "g")) if exactly_once else None,
             overlap=parts > 0,
         )
         with kind.listening(sessions.factory, heard):

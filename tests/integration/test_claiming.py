@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Claimed, Group
 from streamfea.streams.consuming.last_error import LastError
@@ -21,7 +22,7 @@ _HOUR_MS = 3_600_000
 @pytest.fixture
 def group(client: Redis, name: str) -> Group:
     queue = Queue(name="q", handler="h", stream=name, claim_idle=timedelta(seconds=60))
-    group = Group(client, queue, "me")
+    group = Group(client, queue.ref, "me", queue.claim_idle)
     group.create()
     return group
 
@@ -31,7 +32,7 @@ def test_thousands_that_wait_for_an_hour_do_not_delay_what_is_due(
 ) -> None:
     project.configure(backoff="1s", max_deliveries=1_000)
     queue = Queue(name="q", handler="recorder", stream=project.stream)
-    other = Group(client, queue, "another")
+    other = Group(client, queue.ref, "another", queue.claim_idle)
     other.create()
     postpone(client, other, 5_000, idle_ms=60_000)
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "retry", "delay": "3s"})})
@@ -46,8 +47,8 @@ def test_thousands_that_wait_for_an_hour_do_not_delay_what_is_due(
 def test_who_had_an_entry_is_told_whatever_lies_between(client: Any, group: Group) -> None:
     expected: dict[str, str] = {}
     for number in range(400):
-        added = client.xadd(group.queue.stream, {"n": str(number)}).decode()
-        client.xreadgroup("streamfea", f"c{number % 7}", {group.queue.stream: ">"})
+        added = client.xadd(group.ref.stream, {"n": str(number)}).decode()
+        client.xreadgroup("streamfea", f"c{number % 7}", {group.ref.stream: ">"})
         if number % 25 == 0:
             set_idle(client, group, f"c{number % 7}", added, 60_000)
             expected[added] = f"c{number % 7}"
@@ -58,23 +59,23 @@ def test_who_had_an_entry_is_told_whatever_lies_between(client: Any, group: Grou
 def test_what_was_deleted_from_the_stream_loses_its_error_and_what_is_not_due_goes_back(
     client: Redis, group: Group
 ) -> None:
-    stream = group.queue.stream
+    stream = group.ref.stream
     postpone(client, group, 3, idle_ms=60_000)
     ids = [one["message_id"].decode() for one in pending(client, group)]
     client.xdel(stream, ids[0])
     error = LastError("E", "due").due(failed_at_ms=0, due_ms=0)
-    client.hset(errors_key(stream, "streamfea"), ids[2], error.to_json())
+    client.hset(errors_key(GroupRef(stream, "streamfea")), ids[2], error.to_json())
     claimed = {one.id: one.deliveries for one in claim_all(group, 10)}
     assert claimed.pop(ids[2]) == 1
     assert not claimed
-    assert not client.hexists(errors_key(stream, "streamfea"), ids[0])
+    assert not client.hexists(errors_key(GroupRef(stream, "streamfea")), ids[0])
     put_back = {one["message_id"].decode(): one["time_since_delivered"] for one in pending(client, group)}
     assert put_back[ids[1]] < 60_000
 
 
 def postpone(client: Any, group: Group, number: int, *, idle_ms: int) -> None:
     """Add so many entries and have them wait for an hour, having been put back `idle_ms` ago."""
-    stream, due = group.queue.stream, group.now_ms() + _HOUR_MS
+    stream, due = group.ref.stream, group.now_ms() + _HOUR_MS
     error = LastError("Retry", "later").due(failed_at_ms=0, due_ms=due).to_json()
     with client.pipeline(transaction=False) as at_once:
         for one in range(number):
@@ -82,12 +83,12 @@ def postpone(client: Any, group: Group, number: int, *, idle_ms: int) -> None:
         added = at_once.execute()
         at_once.xreadgroup("streamfea", group.consumer, {stream: ">"}, count=number)
         at_once.xclaim(stream, "streamfea", group.consumer, 0, added, idle=idle_ms, justid=True)
-        at_once.hset(errors_key(stream, "streamfea"), mapping=dict.fromkeys(added, error))
+        at_once.hset(errors_key(GroupRef(stream, "streamfea")), mapping=dict.fromkeys(added, error))
         at_once.execute()
 
 
 def set_idle(client: Any, group: Group, consumer: str, entry_id: str, idle_ms: int) -> None:
-    client.xclaim(group.queue.stream, "streamfea", consumer, 0, [entry_id], idle=idle_ms, justid=True)
+    client.xclaim(group.ref.stream, "streamfea", consumer, 0, [entry_id], idle=idle_ms, justid=True)
 
 
 def claim_all(group: Group, count: int) -> Iterator[Claimed]:
@@ -97,7 +98,7 @@ def claim_all(group: Group, count: int) -> Iterator[Claimed]:
 
 
 def pending(client: Any, group: Group) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.xpending_range(group.queue.stream, "streamfea", "-", "+", 10_000)
+    found: list[dict[str, Any]] = client.xpending_range(group.ref.stream, "streamfea", "-", "+", 10_000)
     return found
 
 

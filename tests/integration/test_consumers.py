@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import presence_key
 from streamfea.streams.consuming.name_lock import Holder, consumer_name
 from streamfea.streams.operating.members import forget_if_idle, members
@@ -81,11 +82,11 @@ def test_a_name_that_stays_goes_on_with_what_it_held_when_it_was_killed(
     for number in range(20):
         client.xadd(project.stream, {"record": json.dumps({"n": number, "do": "slow", "seconds": 0.1})})
     with project.consuming("--name", "web", "--workers", "1") as consumer:
-        wait_until(lambda: any(one.pending for one in members(client, queue_of(project.stream))), "it has read")
+        wait_until(lambda: any(one.pending for one in members(client, queue_of(project.stream).ref)), "it has read")
         [worker] = consumer.workers()
         worker.kill()
         wait_until(lambda: sorted(rows()) == list(range(20)), "all is done, without waiting for claim_idle")
-        [member], [successor] = members(client, queue_of(project.stream)), consumer.workers()
+        [member], [successor] = members(client, queue_of(project.stream).ref), consumer.workers()
         assert (member.name, member.host, member.pid) == ("web-1", socket.gethostname(), successor.pid)
         assert member.alive == "yes"
         assert consumer.terminate() == 0
@@ -94,7 +95,7 @@ def test_a_name_that_stays_goes_on_with_what_it_held_when_it_was_killed(
 def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis) -> None:
     client.xadd(project.stream, {"record": '{"n": 1}'})  # before 7.2, Redis lists no consumer that has read nothing
     with project.consuming("--name", "web", "--workers", "1") as first:
-        wait_until(lambda: members(client, queue_of(project.stream)), "the first consumes")
+        wait_until(lambda: members(client, queue_of(project.stream).ref), "the first consumes")
         with project.consuming("--name", "web", "--workers", "1") as second:
             wait_until(lambda: "waiting for another process to give up its name" in second.log(), "the second waits")
             [worker] = first.workers()
@@ -109,11 +110,11 @@ def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis
 def test_a_process_whose_name_went_to_another_ends(project: Project, client: Redis) -> None:
     client.xadd(project.stream, {"record": '{"n": 1}'})  # as above
     with project.consuming("--name", "web", "--workers", "1") as consumer:
-        wait_until(lambda: members(client, queue_of(project.stream)), "it consumes")
-        client.set(presence_key(project.stream, "streamfea", "web-1"), str(Holder.here()))
+        wait_until(lambda: members(client, queue_of(project.stream).ref), "it consumes")
+        client.set(presence_key(GroupRef(project.stream, "streamfea"), "web-1"), str(Holder.here()))
         wait_until(lambda: "ending at once" in consumer.log(), "it notices")
         wait_until(lambda: "waiting for another process" in consumer.log(), "its successor waits")
-        client.delete(presence_key(project.stream, "streamfea", "web-1"))
+        client.delete(presence_key(GroupRef(project.stream, "streamfea"), "web-1"))
         wait_until(lambda: consumer.log().count("consuming") == 2, "and goes on")
 
 
@@ -122,16 +123,21 @@ def test_a_janitor_forgets_only_who_was_not_seen_for_long_and_holds_nothing(clie
     client.xgroup_create(name, "streamfea", id="0", mkstream=True)
     join(client, name, "holding", hold=1)
     join(client, name, "gone")
-    wait_until(lambda: all(one.idle_ms > 50 for one in members(client, queue_of(name))), "nobody was seen for 50 ms")
-    assert not forget_if_idle(client, queue_of(name), "gone", timedelta(hours=1))
-    Janitor(client, queue_of(name), "me", forget_after=timedelta(milliseconds=50)).tidy()
-    assert [one.name for one in members(client, queue_of(name))] == ["holding"]
+    wait_until(
+        lambda: all(one.idle_ms > 50 for one in members(client, queue_of(name).ref)), "nobody was seen for 50 ms"
+    )
+    assert not forget_if_idle(client, queue_of(name).ref, "gone", timedelta(hours=1))
+    Janitor(client, queue_of(name).ref, queue_of(name).retention, "me", forget_after=timedelta(milliseconds=50)).tidy()
+    assert [one.name for one in members(client, queue_of(name).ref)] == ["holding"]
     assert client.xpending(name, "streamfea")["pending"] == 1
 
 
 def test_one_janitor_at_a_time_has_a_turn_that_ends_by_itself(client: Redis, name: str) -> None:
     client.xgroup_create(name, "streamfea", id="0", mkstream=True)
-    first, second = Janitor(client, queue_of(name), "first"), Janitor(client, queue_of(name), "second")
+    first, second = (
+        Janitor(client, queue_of(name).ref, queue_of(name).retention, "first"),
+        Janitor(client, queue_of(name).ref, queue_of(name).retention, "second"),
+    )
     first.tidy()
     join(client, name, "c", hold=1)
     replies: Any = client  # redis-py leaves the types of replies open
@@ -140,7 +146,7 @@ def test_one_janitor_at_a_time_has_a_turn_that_ends_by_itself(client: Redis, nam
     assert client.xlen(name) == 1
     [key] = client.scan_iter(f"*{name}*janitor*")
     assert 0 < client.pttl(key) <= 1000
-    third = Janitor(client, queue_of(name), "third")
+    third = Janitor(client, queue_of(name).ref, queue_of(name).retention, "third")
     wait_until(lambda: not client.exists(key), "the turn is over")
     third.tidy()
     assert client.xlen(name) == 0
@@ -160,9 +166,9 @@ def test_thousands_of_dead_names_delay_no_record(
         client.xadd(project.stream, {"record": '{"n": 2}'})
         wait_until(lambda: rows() == [1, 2], "and goes on meanwhile", seconds=5)
         assert consumer.terminate() == 0
-    assert len(members(client, queue_of(project.stream))) > 1_000
+    assert len(members(client, queue_of(project.stream).ref)) > 1_000
     assert " removed, " in project.run("consumers", "prune", "--idle", "1ms")
-    assert members(client, queue_of(project.stream)) == []
+    assert members(client, queue_of(project.stream).ref) == []
 
 
 def create_consumers(client: Redis, stream: str, number: int) -> None:

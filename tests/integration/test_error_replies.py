@@ -41,19 +41,19 @@ def meaning(error: RedisError) -> str:
 
 def errors_of(client: Redis) -> dict[str, RedisError]:
     """Return the errors, by name, of each kind of step that a worker takes: commands, scripts, a transaction."""
-    group = Group(client, _QUEUE, "c")
+    group = Group(client, _QUEUE.ref, "c", _QUEUE.claim_idle)
     found: dict[str, RedisError] = {}
     steps: dict[str, Callable[[], object]] = {
         "create": group.create,
-        "read": lambda: Reader(client, group).read(1, None),
+        "read": lambda: Reader(client, group, 1 << 24).read(1, None),
         "acknowledge": lambda: group.acknowledge_retried(["1-1"]),
         "claim": lambda: group.claim(1),
         "postpone": lambda: group.postpone([("1-1", LastError("E", "e"))], 0),
         "renew": lambda: group.renew(["1-1"]),
         "leave": group.leave,
         "drained": group.is_drained,
-        "trim": Trimmer(client, "s").trim,
-        "move": lambda: list(LegacyLists(client, _QUEUE).move()),
+        "trim": Trimmer(client, _QUEUE.ref).trim,
+        "move": lambda: list(LegacyLists(client, _QUEUE.legacy_lists, _QUEUE.stream, _QUEUE.field).move()),
     }
     for name, step in steps.items():
         try:
@@ -74,9 +74,9 @@ def prepared(folder: Path, *options: str) -> Iterator[tuple[Redis, int]]:
     with redis_server(folder, *options) as port, connect(port) as client:
         _run(client, "XADD", "s", "1-1", "record", "r")
         _run(client, "RPUSH", "{s}:list", "r")
-        group = Group(client, _QUEUE, "c")
+        group = Group(client, _QUEUE.ref, "c", _QUEUE.claim_idle)
         group.create()
-        Reader(client, group).read(1, None)
+        Reader(client, group, 1 << 24).read(1, None)
         yield client, port
 
 
@@ -103,7 +103,7 @@ def test_a_server_that_is_still_loading_is_waited_for(tmp_path: Path) -> None:
         client.save()
     with redis_server(tmp_path, "--key-load-delay", "5000") as port, connect(port) as client:
         with pytest.raises(RedisError) as loading:
-            Reader(client, Group(client, _QUEUE, "c")).read(1, None)
+            Reader(client, Group(client, _QUEUE.ref, "c", _QUEUE.claim_idle), 1 << 24).read(1, None)
         wait_until(lambda: answers(client), "it has loaded")
         assert errors_of(client) == {}
     assert meaning(loading.value) == "wait"
@@ -178,13 +178,15 @@ def test_a_command_that_a_script_or_a_transaction_may_not_run_is_told(
     _run(client, "ACL", "SETUSER", name, "on", ">pw", "~*", "+@all", f"-{command}")
     queue = _QUEUE.model_copy(update={"stream": f"{name}:s"})
     with open_redis(RedisSettings(url=redis_url, username=name, password=SecretStr("pw"))) as denied:
-        group = Group(denied, queue, "c")
+        group = Group(denied, queue.ref, "c", queue.claim_idle)
         client.xadd(queue.stream, {"record": "r"})
         group.create()
         errors = []
         steps: list[Callable[[], object]] = [
-            lambda: Reader(denied, group).read(1, None),
-            lambda: group.postpone([(Group(client, queue, "c").unseen((), 1)[0].id, LastError("E", "e"))], 0),
+            lambda: Reader(denied, group, 1 << 24).read(1, None),
+            lambda: group.postpone(
+                [(Group(client, queue.ref, "c", queue.claim_idle).unseen((), 1)[0].id, LastError("E", "e"))], 0
+            ),
             lambda: group.claim(1),
             lambda: group.acknowledge_retried(["1-1"]),
         ]
@@ -213,7 +215,7 @@ def test_a_key_of_another_type_is_told_to_the_operator(tmp_path: Path, key: str)
 @pytest.mark.parametrize("how", ["destroy", "delete", "flush"])
 def test_a_group_that_vanishes_is_created_again_also_under_a_blocked_read(tmp_path: Path, how: str) -> None:
     with prepared(tmp_path) as (client, port), connect(port, block=2) as reading:
-        reader = Reader(reading, Group(reading, _QUEUE, "c"))
+        reader = Reader(reading, Group(reading, _QUEUE.ref, "c", _QUEUE.claim_idle), 1 << 24)
         blocked = threading.Thread(target=lambda: reader.read(1, timedelta(seconds=2)))
         blocked.start()
         wait_until(lambda: client.info("clients")["blocked_clients"] == 1, "the read waits")

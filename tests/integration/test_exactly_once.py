@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.orm import Session
 
 from streamfea.core.entry import Entry
+from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.errors import ConfigurationError
@@ -31,7 +32,7 @@ _ENDS = {"commit", "swallow_commit", "swallow_commit_and_roll_back"}
 # Not allowed here: see the test of that.
 _BY_CONNECTION = {"commit_connection", "swallow_commit_connection", "roll_back_connection"}
 
-once_each = partial(group_commit, ledger=Ledger("s", "g"))
+once_each = partial(group_commit, ledger=Ledger(GroupRef("s", "g")))
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def test_a_row_that_meets_that_of_the_same_entry_in_another_worker_fails_nobody(
     with Session(engine) as other:
         other.add(Plain(note="other", code=5))
         other.flush()
-        assert Ledger("s", "g").enter(other, ["5-0"]) == set()
+        assert Ledger(GroupRef("s", "g")).enter(other, ["5-0"]) == set()
         second = threading.Thread(target=lambda: outcomes.extend(run_entries(commit, [entry(5)])))
         second.start()
         wait_until(lambda: waiting(engine, "COPY"), "its row waits for the other")
@@ -213,8 +214,8 @@ def test_without_the_ledgers_tables_the_operator_is_told(engine: Engine, session
 
 
 def test_what_is_gone_from_the_stream_is_pruned_and_what_could_come_back_is_not(engine: Engine) -> None:
-    ledger = Ledger("s", "g")
-    other = Ledger("s", "other")
+    ledger = Ledger(GroupRef("s", "g"))
+    other = Ledger(GroupRef("s", "other"))
     ids = ["1-0", "2-0", "2-1", "3-0", f"{2**64 - 1}-{2**64 - 1}"]
     with Session(engine) as session:
         assert ledger.enter(session, ids) == set()
@@ -239,7 +240,7 @@ def test_what_is_gone_from_the_stream_is_pruned_and_what_could_come_back_is_not(
 
 
 def test_what_a_transaction_was_told_before_is_still_so_when_entries_were_in_already(engine: Engine) -> None:
-    ledger = Ledger("s", "g")
+    ledger = Ledger(GroupRef("s", "g"))
     with Session(engine) as session:
         ledger.enter(session, ["1-0"])
         session.commit()

@@ -9,6 +9,7 @@ from redis import Redis
 
 from streamfea.config.settings import Queue
 from streamfea.core.entry import Entry
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Claimed, Group
 from streamfea.streams.consuming.last_error import LastError
@@ -46,7 +47,7 @@ _INTERFERENCES: Mapping[str, Callable[[Redis, str, str], None]] = {
 
 def failed(client: Redis, stream: str, due_ms: int = _LATER) -> tuple[Group, str]:
     """Return a group that postpones an entry, and its id."""
-    group = Group(client, queue_of(stream), "c")
+    group = Group(client, queue_of(stream).ref, "c", queue_of(stream).claim_idle)
     group.create()
     entry_id = client.xadd(stream, {"record": "{}"}).decode()  # type: ignore[union-attr]  # redis-py leaves the types of replies open
     client.xreadgroup("streamfea", "c", {stream: ">"})
@@ -66,11 +67,11 @@ def test_status_counts_as_retrying_only_what_is_pending(lone: Project, client: R
 def test_a_sweep_removes_rubbish_and_nothing_else(client: Redis, name: str) -> None:
     _, kept = failed(client, name)
     rubbish = {f"1-{number}": LastError("E", "e").to_json() for number in range(500)}
-    client.hset(errors_key(name, "streamfea"), mapping=rubbish)  # type: ignore[arg-type]  # redis-py's mapping is of unions
-    sweeper = Sweeper(client, queue_of(name))
+    client.hset(errors_key(GroupRef(name, "streamfea")), mapping=rubbish)  # type: ignore[arg-type]  # redis-py's mapping is of unions
+    sweeper = Sweeper(client, queue_of(name).ref)
     while not sweeper.sweep():
         pass
-    assert client.hkeys(errors_key(name, "streamfea")) == [kept.encode()]
+    assert client.hkeys(errors_key(GroupRef(name, "streamfea"))) == [kept.encode()]
 
 
 _STEPS: Mapping[str, Callable[[Redis, Group, Entry], object]] = {
@@ -78,7 +79,7 @@ _STEPS: Mapping[str, Callable[[Redis, Group, Entry], object]] = {
     "bury": lambda _, group, entry: group.bury([(entry, {"entry-id": entry.id})]),
     "hand over": lambda _, group, entry: group.hand_over([Claimed(entry.id, 1, LastError("E", "e"))]),
     "deliver": lambda _, group, entry: group.deliver_alone(Claimed(entry.id, 1, LastError("E", "e"))),
-    "make due": lambda client, group, entry: list(make_due(client, group.queue, [entry.id], [])),
+    "make due": lambda client, group, entry: list(make_due(client, group.ref, group.claim_idle, [entry.id], [])),
 }
 
 
@@ -90,7 +91,7 @@ def test_no_step_leaves_a_last_error_of_what_is_not_pending_any_more(
     group, entry_id = failed(client, name)
     _INTERFERENCES[by](client, name, entry_id)
     _STEPS[step](client, group, Entry("q", name, entry_id, {b"record": b"{}"}))
-    left = client.hkeys(errors_key(name, "streamfea"))
+    left = client.hkeys(errors_key(GroupRef(name, "streamfea")))
     pending = client.xpending(name, "streamfea")["pending"]
     assert len(left) <= pending
 
@@ -100,9 +101,11 @@ def test_workers_leave_nothing_of_what_others_take_from_them(project: Project, c
     project.configure(backoff="1h", claim_idle="2s")
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "fail"})})
     with project.consuming() as consumer:
-        wait_until(lambda: client.exists(errors_key(project.stream, "streamfea")), "it is retried")
+        wait_until(lambda: client.exists(errors_key(GroupRef(project.stream, "streamfea"))), "it is retried")
         replies: Any = client  # redis-py leaves the types of replies open
         [(entry_id, _)] = replies.xrange(project.stream)
         _INTERFERENCES[by](client, project.stream, entry_id.decode())
-        wait_until(lambda: not client.exists(errors_key(project.stream, "streamfea")), "its last error is gone")
+        wait_until(
+            lambda: not client.exists(errors_key(GroupRef(project.stream, "streamfea"))), "its last error is gone"
+        )
         assert consumer.terminate() == 0

@@ -92,14 +92,14 @@ def is_in_transaction(database_url: str) -> bool:
 
 def test_only_sessions_of_the_same_group_are_ended(database_url: str) -> None:
     here, elsewhere = (Queue(name="q", handler="h", stream=stream) for stream in ("here", "elsewhere"))
-    own = open_database(DatabaseSettings(url=database_url), session_name(here, "me"))
-    dead = open_database(DatabaseSettings(url=database_url), session_name(here, "web-1"))
-    namesake = open_database(DatabaseSettings(url=database_url), session_name(elsewhere, "web-1"))
+    own = open_database(DatabaseSettings(url=database_url), session_name(here.ref, "me"))
+    dead = open_database(DatabaseSettings(url=database_url), session_name(here.ref, "web-1"))
+    namesake = open_database(DatabaseSettings(url=database_url), session_name(elsewhere.ref, "web-1"))
     try:
         with dead.connect() as its, namesake.connect() as others:
             its.execute(text("SELECT 1"))
             others.execute(text("SELECT 1"))
-            assert end_transactions(sessionmaker(own), here, ["web-1", "nobody"]) == 1
+            assert end_transactions(sessionmaker(own), here.ref, ["web-1", "nobody"]) == 1
             assert others.execute(text("SELECT 2")).scalar_one() == 2
             with pytest.raises(OperationalError):
                 its.execute(text("SELECT 2"))

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Group
@@ -123,15 +124,15 @@ def test_at_least_once_makes_no_mark(project: Project, client: Redis, rows: Rows
 @pytest.mark.core
 def test_what_was_read_from_a_stream_that_is_gone_changes_nothing_in_its_successor(client: Redis, name: str) -> None:
     queue = Queue(name="q", handler="h", stream=name, guarantee="exactly-once")
-    old, new = Group(client, queue, "old"), Group(client, queue, "new")
-    reader = Reader(client, old)
+    old, new = Group(client, queue.ref, "old", queue.claim_idle), Group(client, queue.ref, "new", queue.claim_idle)
+    reader = Reader(client, old, 1 << 24)
     add_with_ids(client, name, range(2))
     first = old.join().mark
     read = reader.read(10, None)
     client.delete(name)
     add_with_ids(client, name, range(10, 12))
     assert new.join().mark != first
-    assert [entry.id for entry in Reader(client, new).read(1, None)] == ["1-0"]
+    assert [entry.id for entry in Reader(client, new, 1 << 24).read(1, None)] == ["1-0"]
 
     reader.acknowledge([entry.id for entry in read])
     assert reader.read(10, None) == []
@@ -148,21 +149,21 @@ def test_what_was_read_from_a_stream_that_is_gone_changes_nothing_in_its_success
 
 def test_a_mark_keeps_nothing_from_being_trimmed_and_lets_nothing_go(client: Redis, name: str) -> None:
     add_with_ids(client, name, range(4))
-    join(client, name, "streamfea")
+    join(client, GroupRef(name, "streamfea"))
     client.xgroup_destroy(name, "streamfea")
-    assert sum(Trimmer(client, name).trim_all()) == 0
+    assert sum(Trimmer(client, GroupRef(name, "")).trim_all()) == 0
     client.xgroup_create(name, "streamfea", id="2-0")
-    assert sum(Trimmer(client, name).trim_all()) == 2
+    assert sum(Trimmer(client, GroupRef(name, "")).trim_all()) == 2
 
 
 def test_a_stream_that_begins_anew_has_no_errors_of_its_predecessor(client: Redis, name: str) -> None:
     queue = Queue(name="q", handler="h", stream=name, guarantee="exactly-once")
-    group = Group(client, queue, "c")
+    group = Group(client, queue.ref, "c", queue.claim_idle)
     group.join()
-    client.hset(errors_key(name, "streamfea"), "1-0", "{}")
+    client.hset(errors_key(GroupRef(name, "streamfea")), "1-0", "{}")
     client.delete(name)
     group.join()
-    assert not client.exists(errors_key(name, "streamfea"))
+    assert not client.exists(errors_key(GroupRef(name, "streamfea")))
 
 
 def test_rows_of_a_stream_that_is_gone_are_pruned_and_those_of_its_successor_are_not(ledgers: "Ledgers") -> None:
@@ -199,7 +200,7 @@ class Ledgers:
             table.create(self.engine)
 
     def of(self, mark: int, group: str = "g") -> Ledger:
-        ledger = Ledger("s", group)
+        ledger = Ledger(GroupRef("s", group))
         ledger.follow(mark)
         return ledger
 
@@ -214,7 +215,7 @@ class Ledgers:
 
     def forget(self) -> int:
         with self.engine.begin() as connection:
-            return Ledger("s", "g").forget(connection)
+            return Ledger(GroupRef("s", "g")).forget(connection)
 
     def count(self) -> int:
         with self.engine.connect() as connection:

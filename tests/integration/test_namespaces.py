@@ -6,6 +6,7 @@ import socket
 import pytest
 from redis import Redis
 
+from streamfea.core.group_ref import GroupRef
 from streamfea.core.origin import namespace, own_start
 from streamfea.streams.connection.keys import presence_key
 from streamfea.streams.consuming.name_lock import Holder
@@ -26,7 +27,7 @@ def name_in(where: str, pid: int, since: str) -> str:
 def hold(client: Redis, project: Project, name: str, where: str, pid: int, since: str) -> None:
     """Have a live process keep the name."""
     holder = Holder(socket.gethostname(), pid, "00000000", where, started=since)
-    client.set(presence_key(project.stream, "streamfea", name), str(holder))
+    client.set(presence_key(GroupRef(project.stream, "streamfea"), name), str(holder))
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_a_worker_in_another_namespace_of_the_same_host_lives_whatever_runs_here
     [member] = project.json("consumers", "list")
     assert (member["alive"], member["pid"], member["namespace"]) == ("yes", _NO_PROCESS, _OTHER_NAMESPACE)
     assert f"{_NO_PROCESS} in {_OTHER_NAMESPACE}" in project.run("consumers", "list")
-    assert consumers_not_at_work(client, queue_of(stream)) == []
+    assert consumers_not_at_work(client, queue_of(stream).ref) == []
     [entry] = project.json("pending")
     assert "0 entries are due now" in project.run("retry", "q", entry["id"], expect=1)
 
@@ -60,8 +61,8 @@ def test_a_worker_of_another_namespace_that_fell_silent_is_not_certain_to_be_dea
     project: Project, client: Redis, stream: str
 ) -> None:
     join(client, stream, name_in(_OTHER_NAMESPACE, _NO_PROCESS, _OTHER_START), hold=1)
-    assert [one.has_ended for one in members(client, queue_of(stream))] == [False]
-    assert consumers_not_at_work(client, queue_of(stream)) == []  # it may be stopped, or cut off
+    assert [one.has_ended for one in members(client, queue_of(stream).ref)] == [False]
+    assert consumers_not_at_work(client, queue_of(stream).ref) == []  # it may be stopped, or cut off
 
 
 def test_after_a_restart_in_place_the_dead_are_not_taken_for_who_has_their_process_ids(
@@ -72,8 +73,8 @@ def test_after_a_restart_in_place_the_dead_are_not_taken_for_who_has_their_proce
     hold(client, project, dead, namespace(), os.getpid(), _OTHER_START)
     live = name_in(namespace(), os.getpid(), own_start())
     join(client, stream, live)
-    assert {one.name: one.alive for one in members(client, queue_of(stream))} == {dead: "no", live: "yes"}
-    assert consumers_not_at_work(client, queue_of(stream)) == [dead]
+    assert {one.name: one.alive for one in members(client, queue_of(stream).ref)} == {dead: "no", live: "yes"}
+    assert consumers_not_at_work(client, queue_of(stream).ref) == [dead]
     [entry] = project.json("pending")
     assert "1 entry is due now" in project.run("retry", "q", entry["id"])
 
@@ -84,6 +85,8 @@ def test_names_of_an_older_version_do_not_tell_who_is_certain_to_be_dead(
     join(client, stream, f"{socket.gethostname()}-{_NO_PROCESS}-1-abcd")
     heard = f"{socket.gethostname()}-{_NO_PROCESS}-2-abcd"
     join(client, stream, heard)
-    client.set(presence_key(stream, "streamfea", heard), f"{socket.gethostname()} {_NO_PROCESS} 00000000 4026531836")
-    assert [one.has_ended for one in members(client, queue_of(stream))] == [False, False]
-    assert consumers_not_at_work(client, queue_of(stream)) == []
+    client.set(
+        presence_key(GroupRef(stream, "streamfea"), heard), f"{socket.gethostname()} {_NO_PROCESS} 00000000 4026531836"
+    )
+    assert [one.has_ended for one in members(client, queue_of(stream).ref)] == [False, False]
+    assert consumers_not_at_work(client, queue_of(stream).ref) == []

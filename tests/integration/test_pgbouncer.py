@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from streamfea.config.settings import DatabaseSettings, Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.database.connection.engine import open_database
 from streamfea.database.connection.fencing import end_transactions, session_name
 from streamfea.database.session.session import open_sessions
@@ -92,7 +93,7 @@ def test_every_row_is_in_its_own_table(
 
 
 def dead_letters(client: Redis, stream: str) -> int:
-    return int(client.xlen(dead_letters_key(stream, "streamfea")))
+    return int(client.xlen(dead_letters_key(GroupRef(stream, "streamfea"))))
 
 
 def test_what_prepares_the_database_goes_through_it(through: Project) -> None:
@@ -104,7 +105,7 @@ def test_what_prepares_the_database_goes_through_it(through: Project) -> None:
 
 def test_fencing_ends_the_transaction_that_is_meant_and_nobody_elses_session(address: str, database_url: str) -> None:
     queue = Queue(name="q", stream="events", handler="recorder")
-    dead = open_database(DatabaseSettings(url=address), session_name(queue, "dead"))
+    dead = open_database(DatabaseSettings(url=address), session_name(queue.ref, "dead"))
     strangers = create_engine(address)
     with dead.begin() as connection:
         was = connection.scalar(text("SELECT pg_backend_pid()"))
@@ -115,7 +116,7 @@ def test_fencing_ends_the_transaction_that_is_meant_and_nobody_elses_session(add
         # Neither PgBouncer nor PostgreSQL gives out a third, so the fencing comes past it.
         role = make_url(address).username
         past = open_database(DatabaseSettings(url=make_url(database_url).set(username=role).render_as_string()))
-        assert end_transactions(open_sessions(past), queue, ["dead"]) == 1
+        assert end_transactions(open_sessions(past), queue.ref, ["dead"]) == 1
         assert stranger.scalar(text("SELECT 1")) == 1
         with pytest.raises(OperationalError):
             stopped.scalar(text("SELECT 1"))
@@ -126,13 +127,13 @@ def test_fencing_ends_the_transaction_that_is_meant_and_nobody_elses_session(add
 
 def test_nothing_is_prepared_or_named_for_longer_than_a_transaction(address: str, engine: Engine) -> None:
     queue = Queue(name="q", stream="events", handler="recorder")
-    ours = open_database(DatabaseSettings(url=address), session_name(queue, "me"))
+    ours = open_database(DatabaseSettings(url=address), session_name(queue.ref, "me"))
     names = text("SELECT application_name FROM pg_stat_activity WHERE pid = :pid")
     with ours.connect() as connection, engine.connect() as looking:
         for _ in range(10):
             pid = connection.scalar(text("SELECT pg_backend_pid()"))
             assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
-            assert looking.scalar(names, {"pid": pid}) == session_name(queue, "me")
+            assert looking.scalar(names, {"pid": pid}) == session_name(queue.ref, "me")
         connection.rollback()
         looking.rollback()
         assert looking.scalar(names, {"pid": pid}) == "streamfea"
@@ -142,13 +143,13 @@ def test_nothing_is_prepared_or_named_for_longer_than_a_transaction(address: str
 @pytest.mark.parametrize("pooler", [None, "none"])
 def test_statements_are_prepared_where_no_pooler_is(database_url: str, pooler: Any) -> None:
     queue = Queue(name="q", stream="events", handler="recorder")
-    ours = open_database(DatabaseSettings(url=database_url, pooler=pooler), session_name(queue, "me"))
+    ours = open_database(DatabaseSettings(url=database_url, pooler=pooler), session_name(queue.ref, "me"))
     with ours.connect() as connection:
         for _ in range(10):
             count = connection.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
         assert count == 1
         named = text("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-        assert connection.scalar(named) == session_name(queue, "me")
+        assert connection.scalar(named) == session_name(queue.ref, "me")
     ours.dispose()
 
 

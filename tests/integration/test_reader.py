@@ -32,9 +32,9 @@ class Consumer:
 
     def __init__(self, client: Redis, stream: str) -> None:
         queue = Queue(name="q", handler="h", stream=stream)
-        self.group = Group(client, queue, "c")
+        self.group = Group(client, queue.ref, "c", queue.claim_idle)
         self.group.create()
-        self.reader = Reader(client, self.group)
+        self.reader = Reader(client, self.group, 1 << 24)
         self.client = client
 
 
@@ -49,8 +49,8 @@ def consumer(client: Redis, redis_url: str, name: str) -> Iterator[Consumer]:
 
 
 def pending(client: Redis, consumer: Consumer) -> list[str]:
-    queue = consumer.group.queue
-    found: Any = client.xpending_range(queue.stream, queue.group, "-", "+", 100)
+    ref = consumer.group.ref
+    found: Any = client.xpending_range(ref.stream, ref.group, "-", "+", 100)
     return [one["message_id"].decode() for one in found]
 
 
@@ -110,7 +110,7 @@ def test_when_the_connection_is_lost_nothing_else_is(client: Redis, consumer: Co
     reader.acknowledge(read(reader, 2))
     client.client_pause(300, all=False)
     reader.read_ahead(2)
-    execute(client, "CLIENT", "KILL", "USER", consumer.group.queue.stream)
+    execute(client, "CLIENT", "KILL", "USER", consumer.group.ref.stream)
     with pytest.raises(ConnectionError):
         reader.receive()
     assert pending(client, consumer) == ["1-0", "2-0"]
@@ -133,7 +133,7 @@ def test_when_a_reply_is_lost_its_entries_can_be_found(client: Redis, consumer: 
 
 def test_entries_that_came_with_a_refusal_to_acknowledge_are_kept(client: Redis, consumer: Consumer) -> None:
     reader = consumer.reader
-    name = consumer.group.queue.stream
+    name = consumer.group.ref.stream
     reader.acknowledge(read(reader, 2))
     execute(client, "ACL", "SETUSER", name, "-xack")
     for _ in range(2):
@@ -174,20 +174,20 @@ def test_what_another_thread_is_taking_in_is_still_to_be_received(
 
 
 def test_leases_are_renewed_whatever_hinders_what_is_done_beside(client: Redis, consumer: Consumer) -> None:
-    queue = consumer.group.queue.model_copy(update={"claim_idle": timedelta(milliseconds=600)})
-    group = Group(consumer.client, queue, "c")
-    execute(client, "ACL", "SETUSER", queue.stream, "-xack")
-    reader = Reader(consumer.client, group)
+    ref, claim_idle = consumer.group.ref, timedelta(milliseconds=600)
+    group = Group(consumer.client, ref, "c", claim_idle)
+    execute(client, "ACL", "SETUSER", ref.stream, "-xack")
+    reader = Reader(consumer.client, group, 1 << 24)
     done, held = read(reader, 1), read(reader, 1)
     reader.acknowledge(done)
-    presence = Presence(consumer.client, queue, "c", Holder.here())
+    presence = Presence(consumer.client, ref, "c", Holder.here())
     lease = Lease(group, presence, Watch(), lambda: reader.catch_up(lambda _: None))
     lease.hold(held)
     lease.start()
     idle_ms: list[int] = []
 
     def renewals() -> int:
-        [entry] = client.xpending_range(queue.stream, queue.group, held[0], held[0], 1)
+        [entry] = client.xpending_range(ref.stream, ref.group, held[0], held[0], 1)
         idle_ms.append(int(entry["time_since_delivered"]))
         return sum(later < earlier for earlier, later in pairwise(idle_ms))
 
@@ -201,9 +201,9 @@ def test_a_group_that_is_gone_is_created_again_whatever_was_to_be_acknowledged(
 ) -> None:
     reader = consumer.reader
     reader.acknowledge(read(reader, 6))
-    client.delete(consumer.group.queue.stream)
+    client.delete(consumer.group.ref.stream)
     assert read(reader, 6) == []
-    client.xadd(consumer.group.queue.stream, {"n": "7"}, id="7-0")
+    client.xadd(consumer.group.ref.stream, {"n": "7"}, id="7-0")
     assert read(reader, 6) == ["7-0"]
 
 

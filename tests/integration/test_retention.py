@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from streamfea.config.retention import parse_retention
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.consuming.trim import Trimmer, count_acknowledged
 from tests.support.commands import Project
 
@@ -93,7 +94,7 @@ class Model:
         before = self.present()
         wanted = parse_retention(retention)
         if wanted.removes:
-            removed = sum(Trimmer(self.client, self.stream, wanted).trim_all())
+            removed = sum(Trimmer(self.client, GroupRef(self.stream, ""), wanted).trim_all())
             assert removed == len(before) - self.client.xlen(self.stream)
         present = self.present()
         if retention == "acked":
@@ -134,7 +135,7 @@ def test_nothing_is_removed_that_a_group_has_not_acknowledged(
     try:
         for operation in operations:
             model.run(str(operation[0]), *operation[1:])
-        counted = sum(count_acknowledged(client, model.stream))
+        counted = sum(count_acknowledged(client, GroupRef(model.stream, "")))
         assert counted == len(set(model.present()) - model.needed())
         model.run("trim", "acked")
     finally:
@@ -142,9 +143,9 @@ def test_nothing_is_removed_that_a_group_has_not_acknowledged(
 
 
 def test_a_stream_that_no_group_reads_is_left_alone(client: Redis, name: str) -> None:
-    assert sum(Trimmer(client, name).trim_all()) == 0
+    assert sum(Trimmer(client, GroupRef(name, "")).trim_all()) == 0
     client.xadd(name, {"record": "x"})
-    assert sum(Trimmer(client, name).trim_all()) == 0
+    assert sum(Trimmer(client, GroupRef(name, "")).trim_all()) == 0
     assert client.xlen(name) == 1
 
 
@@ -155,9 +156,9 @@ def test_the_longest_ids_are_handled_exactly(client: Redis, name: str, last: str
     client.xgroup_create(name, "g", id="0")
     client.xreadgroup("g", "c", {name: ">"})
     client.xack(name, "g", "1-1")
-    assert sum(Trimmer(client, name).trim_all()) == 1
+    assert sum(Trimmer(client, GroupRef(name, "")).trim_all()) == 1
     client.xack(name, "g", last)
-    assert sum(Trimmer(client, name).trim_all()) == 1
+    assert sum(Trimmer(client, GroupRef(name, "")).trim_all()) == 1
 
 
 @pytest.mark.parametrize(("retention", "left"), [("acked", 0), ("keep", 5000), ("1h", 5000), ("maxlen:1234", 1234)])
@@ -197,8 +198,8 @@ def test_nothing_goes_while_the_group_that_it_is_for_is_gone(client: Redis, name
     client.xadd(name, {"record": "1"})
     entries: Any = client.xreadgroup("other", "c", {name: ">"})
     client.xack(name, "other", entries[0][1][0][0])
-    assert sum(Trimmer(client, name, group="gone").trim_all()) == 0
-    assert sum(count_acknowledged(client, name, "gone")) == 0
+    assert sum(Trimmer(client, GroupRef(name, "gone")).trim_all()) == 0
+    assert sum(count_acknowledged(client, GroupRef(name, "gone"))) == 0
     client.xgroup_create(name, "gone", id="$")
-    assert sum(count_acknowledged(client, name, "gone")) == 1
-    assert sum(Trimmer(client, name, group="gone").trim_all()) == 1
+    assert sum(count_acknowledged(client, GroupRef(name, "gone"))) == 1
+    assert sum(Trimmer(client, GroupRef(name, "gone")).trim_all()) == 1

@@ -37,7 +37,7 @@ def records(numbers: range) -> list[bytes]:
 
 
 def lists(client: Redis, key: str) -> LegacyLists:
-    return LegacyLists(client, Queue(name="q", handler="h", stream=f"{{{key}}}:stream", legacy_list=key))
+    return LegacyLists(client, [key], f"{{{key}}}:stream", "record")
 
 
 def move_all(moving: LegacyLists) -> int:

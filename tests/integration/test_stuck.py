@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Group
 from streamfea.streams.consuming.last_error import LastError
@@ -47,7 +48,7 @@ def fail(client: Redis, stream: str, entry_id: str, *, error: str = "no luck", t
     last_error = LastError("ValueError", error, traceback).due(
         failed_at_ms=seconds * 1000, due_ms=seconds * 1000 + _HOUR_MS
     )
-    client.hset(errors_key(stream, "streamfea"), entry_id, last_error.to_json())
+    client.hset(errors_key(GroupRef(stream, "streamfea")), entry_id, last_error.to_json())
 
 
 def listed(project: Project, *arguments: str) -> list[dict[str, Any]]:
@@ -62,7 +63,7 @@ def live_worker() -> str:
 
 
 def claimed_at_once(client: Redis, stream: str) -> list[str]:
-    return [one.id for one in Group(client, queue_of(stream), "next").claim(100)]
+    return [one.id for one in Group(client, queue_of(stream).ref, "next", queue_of(stream).claim_idle).claim(100)]
 
 
 def test_an_entry_is_shown_whole_with_its_last_error_and_what_to_do(project: Project, client: Redis) -> None:
@@ -72,7 +73,7 @@ def test_an_entry_is_shown_whole_with_its_last_error_and_what_to_do(project: Pro
     entry_id = entry_id.decode()
     assert "Not delivered yet" in run(project, "show", "q", entry_id)
     with project.consuming() as consumer:
-        wait_until(lambda: client.hlen(errors_key(project.stream, "streamfea")), "the record has failed")
+        wait_until(lambda: client.hlen(errors_key(GroupRef(project.stream, "streamfea"))), "the record has failed")
         consumer.terminate()
     shown = run(project, "show", "q", entry_id)
     assert f"{entry_id} in queue q: retrying" in shown
@@ -94,8 +95,8 @@ def test_an_entry_is_found_wherever_it_is(lone: Project, client: Redis) -> None:
     client.xack(lone.stream, "streamfea", done)
     held = deliver(client, lone.stream, "c", {"record": "held"})
     buried = deliver(client, lone.stream, "c", {"record": "dead"})
-    reject(client, queue_of(lone.stream), buried, [])
-    [letter] = dead_letters(client, queue_of(lone.stream))
+    reject(client, queue_of(lone.stream).ref, queue_of(lone.stream).claim_idle, buried, [])
+    [letter] = dead_letters(client, queue_of(lone.stream).ref)
     client.xdel(lone.stream, buried)
     states = {one: listed(lone, "show", "q", one)[0]["state"] for one in (done, held, buried, letter.id)}
     assert states == {done: "acknowledged", held: "in-flight", buried: "dead", letter.id: "dead"}
@@ -124,10 +125,10 @@ def test_an_entry_that_waits_for_its_back_off_is_run_at_once_on_request(project:
     project.configure(backoff="1h", max_deliveries=2)
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "fail"})})
     with project.consuming():
-        wait_until(lambda: client.hlen(errors_key(project.stream, "streamfea")), "the record has failed")
+        wait_until(lambda: client.hlen(errors_key(GroupRef(project.stream, "streamfea"))), "the record has failed")
         assert "q: 1 entry is due now." in run(project, "retry", "q", "--all")
-        wait_until(lambda: list(dead_letters(client, queue_of(project.stream))), "it has failed again")
-    [letter] = dead_letters(client, queue_of(project.stream))
+        wait_until(lambda: list(dead_letters(client, queue_of(project.stream).ref)), "it has failed again")
+    [letter] = dead_letters(client, queue_of(project.stream).ref)
     assert (letter.deliveries, letter.reason) == (2, "failed")
 
 
@@ -151,7 +152,12 @@ def test_what_a_dead_worker_held_is_due_without_waiting_for_claim_idle(client: R
     queue = queue_of(name)
     dead, elsewhere = consumer_name(None, 1).replace(f"-{os.getpid()}-", f"-{_NO_PROCESS}-"), "other-7-1-abcd"
     held = [deliver(client, name, consumer, {"record": "x"}) for consumer in (dead, "somebody", elsewhere)]
-    results = [one.verdict for one in make_due(client, queue, [*held, "7-0"], consumers_not_at_work(client, queue))]
+    results = [
+        one.verdict
+        for one in make_due(
+            client, queue.ref, queue.claim_idle, [*held, "7-0"], consumers_not_at_work(client, queue.ref)
+        )
+    ]
     assert results == ["due", "due", "in hand", "not pending"]
     assert claimed_at_once(client, name) == held[:2]
 
@@ -159,17 +165,17 @@ def test_what_a_dead_worker_held_is_due_without_waiting_for_claim_idle(client: R
 def test_an_entry_that_runs_alone_is_in_hand_and_keeps_the_note_of_that(client: Redis, name: str) -> None:
     entry_id = deliver(client, name, "gone", {"record": "x"})
     fail(client, name, entry_id)
-    list(make_due(client, queue_of(name), [entry_id], []))
-    worker = Group(client, queue_of(name), live_worker())
+    list(make_due(client, queue_of(name).ref, queue_of(name).claim_idle, [entry_id], []))
+    worker = Group(client, queue_of(name).ref, live_worker(), queue_of(name).claim_idle)
     [claimed] = worker.claim(1)
     entry = worker.deliver_alone(claimed)
     assert entry is not None
-    note = client.hget(errors_key(name, "streamfea"), entry_id)
-    [result] = make_due(client, queue_of(name), [entry_id], [])
+    note = client.hget(errors_key(GroupRef(name, "streamfea")), entry_id)
+    [result] = make_due(client, queue_of(name).ref, queue_of(name).claim_idle, [entry_id], [])
     assert result.in_hand
-    assert client.hget(errors_key(name, "streamfea"), entry_id) == note
-    list(make_due(client, queue_of(name), [entry_id], [live_worker()]))
-    [again] = Group(client, queue_of(name), "next").claim(1)
+    assert client.hget(errors_key(GroupRef(name, "streamfea")), entry_id) == note
+    list(make_due(client, queue_of(name).ref, queue_of(name).claim_idle, [entry_id], [live_worker()]))
+    [again] = Group(client, queue_of(name).ref, "next", queue_of(name).claim_idle).claim(1)
     assert again.last_error is not None
     assert (again.last_error.alone, again.last_error.error) == (live_worker(), "no luck")
 
@@ -181,21 +187,21 @@ def test_rejected_entries_are_dead_letters_with_their_last_error(lone: Project, 
     told = run(lone, "reject", "q", failed, fresh, "7-7", failed, expect=1)
     assert "2 entries moved to the dead letters" in told
     assert f"may be running {fresh} ({live_worker()}" in told
-    first, second = dead_letters(client, queue_of(lone.stream))
+    first, second = dead_letters(client, queue_of(lone.stream).ref)
     assert (first.entry_id, first.reason, first.error_type) == (failed, "rejected", "ValueError")
     assert first.fields == {b"record": b"1", b"also": b"this"}
     assert first.traceback == "Traceback\n  frame"
     assert (second.entry_id, second.consumer, second.deliveries) == (fresh, live_worker(), 1)
     assert second.error_type == "RejectedByOperator"
     assert client.xpending(lone.stream, "streamfea")["pending"] == 0
-    assert not client.exists(errors_key(lone.stream, "streamfea"))
+    assert not client.exists(errors_key(GroupRef(lone.stream, "streamfea")))
     assert "7-7 is not pending" in run(lone, "retry", "q", "7-7", expect=1)
 
 
 def test_an_entry_of_many_fields_is_rejected_whole(lone: Project, client: Redis) -> None:
     fields = {f"name {number}": "value" for number in range(5_000)}
     run(lone, "reject", "q", deliver(client, lone.stream, "gone", fields))
-    [letter] = dead_letters(client, queue_of(lone.stream))
+    [letter] = dead_letters(client, queue_of(lone.stream).ref)
     assert letter.fields == {name.encode(): value.encode() for name, value in fields.items()}
     assert client.xpending(lone.stream, "streamfea")["pending"] == 0
 
@@ -208,7 +214,7 @@ def test_an_entry_rejected_while_it_runs_costs_its_worker_nothing(project: Proje
         client.xadd(project.stream, {"record": '{"n": 2}'})
         wait_until(lambda: rows() == [1, 2], "its run has committed, and the worker goes on")
         wait_until(lambda: not listed(project, "pending"), "nothing is left")
-    assert [letter.entry_id for letter in dead_letters(client, queue_of(project.stream))] == [entry_id.decode()]
+    assert [letter.entry_id for letter in dead_letters(client, queue_of(project.stream).ref)] == [entry_id.decode()]
 
 
 def test_a_whole_queue_of_pending_entries_is_made_due(lone: Project, client: Redis) -> None:

@@ -11,6 +11,7 @@ import tomli_w
 from redis import Redis
 
 from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, presence_key
 from streamfea.streams.consuming.name_lock import Holder
 from streamfea.streams.operating.members import members
@@ -48,14 +49,14 @@ def test_only_consumers_that_live_are_counted(lone: Project, client: Redis) -> N
 def test_a_worker_is_known_by_its_own_process(project: Project, client: Redis, rows: Callable[[], list[int]]) -> None:
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "slow", "seconds": 60})})
     with project.consuming() as consumer:
-        wait_until(lambda: any(one.pending for one in members(client, queue_of(project.stream))), "it runs")
+        wait_until(lambda: any(one.pending for one in members(client, queue_of(project.stream).ref)), "it runs")
         [worker] = consumer.workers()
-        [member] = members(client, queue_of(project.stream))
+        [member] = members(client, queue_of(project.stream).ref)
         assert (member.pid, member.alive, member.has_ended) == (worker.pid, "yes", False)
         consumer.process.kill()
         worker.kill()
         wait_until(lambda: not worker.is_running(), "it is gone")
-        [member] = members(client, queue_of(project.stream))
+        [member] = members(client, queue_of(project.stream).ref)
         assert (member.alive, member.has_ended) == ("no", True)
         [entry] = project.json("pending")
         assert entry["state"] == "stranded"
@@ -65,8 +66,8 @@ def test_a_process_of_another_pid_namespace_is_not_looked_for_here(lone: Project
     client.xgroup_create(lone.stream, "streamfea", id="0", mkstream=True)
     client.xgroup_createconsumer(lone.stream, "streamfea", "boxed")
     boxed = Holder(socket.gethostname(), _NO_PROCESS, "token", "1")
-    client.set(presence_key(lone.stream, "streamfea", "boxed"), str(boxed))
-    [member] = members(client, queue_of(lone.stream))
+    client.set(presence_key(GroupRef(lone.stream, "streamfea"), "boxed"), str(boxed))
+    [member] = members(client, queue_of(lone.stream).ref)
     assert (member.alive, member.pid, member.has_ended) == ("yes", _NO_PROCESS, False)
 
 
@@ -100,7 +101,7 @@ def test_the_age_of_what_is_not_delivered_counts(lone: Project, client: Redis) -
 
 def test_a_threshold_says_which_queue_passed_it_and_by_what(lone: Project, client: Redis) -> None:
     for _ in range(4):
-        client.xadd(dead_letters_key(lone.stream, "streamfea"), {"record": "{}"})
+        client.xadd(dead_letters_key(GroupRef(lone.stream, "streamfea")), {"record": "{}"})
     run(lone, "status", "--fail-dead", "4")
     assert "Error: queue q: 4 dead letters, more than 3" in run(lone, "status", "--fail-dead", "3", expect=3)
 
@@ -109,7 +110,7 @@ def test_what_waits_for_a_retry_shows_its_true_idle_time_and_when_it_is_due(proj
     project.configure(backoff="1h", claim_idle="60s")
     client.xadd(project.stream, {"record": '{"n": 1, "do": "fail"}'})
     with project.consuming() as consumer:
-        wait_until(lambda: client.hlen(errors_key(project.stream, "streamfea")), "it has failed")
+        wait_until(lambda: client.hlen(errors_key(GroupRef(project.stream, "streamfea"))), "it has failed")
         wait_until(lambda: "will be tried again" in consumer.log(), "it says so")
         assert "queue=q" in consumer.log()
         assert "where=recorder.py:" in consumer.log()
@@ -150,7 +151,7 @@ def test_a_terminal_shows_queues_in_trouble_first_and_what_is_wrong(lone: Projec
         f"q{number:03}": {"handler": "recorder", "stream": f"{name}:{number}"} for number in range(100)
     }
     configure_queues(lone, queues)
-    client.xadd(dead_letters_key(f"{name}:77", "streamfea"), {"record": "{}"})
+    client.xadd(dead_letters_key(GroupRef(f"{name}:77", "streamfea")), {"record": "{}"})
     client.xadd(f"{name}:98", {"record": "{}"})
     lines = _COLOURS.sub("", on_terminal(lone, "status")).splitlines()
     assert lines[1].startswith("q098")
@@ -165,7 +166,7 @@ def test_a_terminal_shows_queues_in_trouble_first_and_what_is_wrong(lone: Projec
 @pytest.mark.core
 def test_figures_are_of_one_moment(client: Redis, name: str) -> None:
     client.xgroup_create(name, "streamfea", id="0", mkstream=True)
-    client.hset(errors_key(name, "streamfea"), "1-1", "{}")  # of an entry that somebody else has acknowledged
+    client.hset(errors_key(GroupRef(name, "streamfea")), "1-1", "{}")  # of an entry that somebody else has acknowledged
     figures = queue_status(client, queue_of(name))
     assert figures.retrying <= figures.pending
 
@@ -178,7 +179,7 @@ def test_errors_are_counted_by_type_and_line_over_everything(lone: Project, clie
         fields: dict[Any, Any] = {
             "streamfea-error-type": kind, "streamfea-error": error, "streamfea-traceback": frames.format(line),
         }  # fmt: skip
-        client.xadd(dead_letters_key(lone.stream, "streamfea"), fields)
+        client.xadd(dead_letters_key(GroupRef(lone.stream, "streamfea")), fields)
     told = run(lone, "dead", "list", columns=120)
     counts = [line.split()[:2] for line in told.partition("count")[2].splitlines()[1:] if line.strip()]
     assert counts == [["200", "shop.py:19"], ["150", "shop.py:17"]]

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 
 from streamfea.config.settings import ConsumerSettings
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import presence_key
 from tests.machine.consumers import Fleet
 from tests.machine.history import History, now_ms
@@ -159,7 +160,7 @@ class Faults:
                 client.eval(_AGE_ALL_PENDING, 1, STREAM, _GROUP, _HOUR_MS)
             except ResponseError:  # the group is gone
                 return
-            for key in client.scan_iter(presence_key(STREAM, _GROUP, "*")):
+            for key in client.scan_iter(presence_key(GroupRef(STREAM, _GROUP), "*")):
                 client.delete(key)
 
     def _terminate_backends(self) -> None:

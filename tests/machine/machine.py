@@ -237,10 +237,10 @@ def _look(servers: Servers, config: Path) -> Final:
         final.totals = {row.name: row.total for row in connection.execute(text("SELECT name, total FROM account"))}
     with servers.redis() as client:
         for queue in load_settings(config).queues.values():
-            final.dead += dead_letters(client, queue)
+            final.dead += dead_letters(client, queue.ref)
             final.pending += client.xpending(queue.stream, queue.group)["pending"]
             final.unread += _unread(client, queue)
-            final.errors += client.hlen(errors_key(queue.stream, queue.group))
+            final.errors += client.hlen(errors_key(queue.ref))
         final.listed = client.llen(LIST)
     return final
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, presence_key
 
 _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="{}"), min_size=1)
@@ -11,10 +12,10 @@ _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="{}"), min_size
 
 def keys(stream: str, group: str, consumer: str) -> list[str]:
     return [
-        dead_letters_key(stream, group),
-        errors_key(stream, group),
-        janitor_key(stream, group),
-        presence_key(stream, group, consumer),
+        dead_letters_key(GroupRef(stream, group)),
+        errors_key(GroupRef(stream, group)),
+        janitor_key(GroupRef(stream, group)),
+        presence_key(GroupRef(stream, group), consumer),
     ]
 
 

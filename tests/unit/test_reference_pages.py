@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES
 from streamfea.streams.connection import keys
 from streamfea.streams.consuming.last_error import LastError
@@ -49,13 +50,13 @@ def test_every_log_event_is_on_its_page_with_its_level() -> None:
 def test_every_key_is_on_its_page(function: str) -> None:
     key = getattr(keys, function)
     parameters = inspect.signature(key).parameters
-    assert f"`{key(*['STREAM', 'GROUP', 'NAME'][: len(parameters)])}`" in page("redis-keys")
+    assert f"`{key(*[GroupRef('STREAM', 'GROUP'), 'NAME'][: len(parameters)])}`" in page("redis-keys")
 
 
 def test_every_field_of_a_dead_letter_is_on_its_page() -> None:
     queue = Queue(name="q", stream="q", handler="h")
     error = LastError("ValueError", "no")
-    fields = provenance(queue, "1-0", consumer="c", deliveries=1, reason="failed", last_error=error, failed_at_ms=0)
+    fields = provenance(queue.ref, "1-0", consumer="c", deliveries=1, reason="failed", last_error=error, failed_at_ms=0)
     for name in fields:
         assert f"`streamfea-{name}`" in page("redis-keys")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.database.connection.group_digest import digest_of
 
 __all__ = ["end_transactions", "session_name"]
@@ -25,21 +25,21 @@ _END = text(
 )
 
 
-def session_name(queue: Queue, consumer: str) -> str:
+def session_name(ref: GroupRef, consumer: str) -> str:
     """Return what the sessions of `consumer` are called in `pg_stat_activity`.
 
     A digest of the stream and the group is part of it: in another group the same name is another's.
     """
-    prefix = f"{_PREFIX}{digest_of(queue.stream, queue.group).hex()} "
+    prefix = f"{_PREFIX}{digest_of(ref).hex()} "
     plain = consumer.encode("ascii", "replace").decode()
     return prefix + plain[-(_LONGEST_NAME - len(prefix)) :]
 
 
-def end_transactions(sessions: Callable[[], Session], queue: Queue, consumers: Iterable[str]) -> int:
-    """End the sessions of `consumers` of a queue's group, and with them their transactions; return how many there were.
+def end_transactions(sessions: Callable[[], Session], ref: GroupRef, consumers: Iterable[str]) -> int:
+    """End the sessions of `consumers` of a group, and with them their transactions; return how many there were.
 
     Whoever finds its session ended starts its transaction anew, as after any lost connection.
     """
     with sessions() as session:
-        names = [session_name(queue, consumer) for consumer in consumers]
+        names = [session_name(ref, consumer) for consumer in consumers]
         return int(session.execute(_END, {"names": names}).scalar_one())

@@ -2,9 +2,11 @@
 
 from hashlib import sha256
 
+from streamfea.core.group_ref import GroupRef
+
 __all__ = ["digest_of"]
 
 
-def digest_of(stream: str, group: str) -> bytes:
+def digest_of(ref: GroupRef) -> bytes:
     """Return 8 bytes that no two groups share, for all that matters."""
-    return sha256(f"{stream}\0{group}".encode()).digest()[:8]
+    return sha256(f"{ref.stream}\0{ref.group}".encode()).digest()[:8]

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from streamfea.config.settings import Queue
 from streamfea.core.entry import MARKS
+from streamfea.core.group_ref import GroupRef
 from streamfea.database.connection.driver import driver_of, has_begun
 from streamfea.database.connection.group_digest import digest_of
 from streamfea.database.exactly_once.entry_ids import from_bigints, to_bigints
@@ -113,14 +114,14 @@ def ledger_tables(queues: Iterable[Queue]) -> list[Table]:
 
 def ledger_of(queue: Queue) -> "Ledger | None":
     """Return the ledger of a queue that asks for exactly-once."""
-    return Ledger(queue.stream, queue.group) if queue.guarantee == "exactly-once" else None
+    return Ledger(queue.ref) if queue.guarantee == "exactly-once" else None
 
 
 class Ledger:
     """The entries of one stream that one group has done; which stream of its name, `follow()` says."""
 
-    def __init__(self, stream: str, group: str) -> None:
-        self._unmarked = int.from_bytes(digest_of(stream, group), signed=True)
+    def __init__(self, ref: GroupRef) -> None:
+        self._unmarked = int.from_bytes(digest_of(ref), signed=True)
         self._family = self._unmarked & ~_LAST_MARK
         self._source = self._unmarked
 

@@ -12,24 +12,25 @@
 With `legacy_list` the stream is `{LIST}:stream`, unless the configuration names another (`streamfea.config.settings`).
 """
 
+from streamfea.core.group_ref import GroupRef
 from streamfea.core.hash_tag import in_slot_of
 
 
-def dead_letters_key(stream: str, group: str) -> str:
+def dead_letters_key(ref: GroupRef) -> str:
     """Return the key of the dead-letter stream of a group."""
-    return f"{in_slot_of(stream)}:dead:{group}"
+    return f"{in_slot_of(ref.stream)}:dead:{ref.group}"
 
 
-def errors_key(stream: str, group: str) -> str:
+def errors_key(ref: GroupRef) -> str:
     """Return the key of the hash that holds the last errors of a group's pending entries."""
-    return f"{in_slot_of(stream)}:errors:{group}"
+    return f"{in_slot_of(ref.stream)}:errors:{ref.group}"
 
 
-def janitor_key(stream: str, group: str) -> str:
+def janitor_key(ref: GroupRef) -> str:
     """Return the key of the lock that one worker of a group has while it is its turn to tidy up."""
-    return f"{in_slot_of(stream)}:janitor:{group}"
+    return f"{in_slot_of(ref.stream)}:janitor:{ref.group}"
 
 
-def presence_key(stream: str, group: str, consumer: str) -> str:
+def presence_key(ref: GroupRef, consumer: str) -> str:
     """Return the key that is there as long as a process consumes under the name `consumer`."""
-    return f"{in_slot_of(stream)}:consumer:{group}:{consumer}"
+    return f"{in_slot_of(ref.stream)}:consumer:{ref.group}:{consumer}"

@@ -1,15 +1,16 @@
 """One consumer's view of its group: claim, postpone, bury, hand over, leave; `reader.py` reads and acknowledges."""
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import structlog
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.config.settings import Queue
 from streamfea.core.durations import to_ms
 from streamfea.core.entry import Entry
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.errors import group_is_gone, is_full
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from streamfea.streams.connection.names import name_of
@@ -43,7 +44,9 @@ class Claimed(NamedTuple):
 
 
 class Group:
-    """The consumer `consumer` of a queue's consumer group.
+    """The consumer `consumer` of the consumer group `ref`.
+
+    An entry that nobody has touched for `claim_idle` may be claimed.
 
     Every method raises what redis-py raises when the server is away; `NOGROUP` is answered by creating the group
     again where the method says so.
@@ -52,17 +55,18 @@ class Group:
     or changed, as if the group were gone, until `join()` is called again. `must_join` tells that it has to be.
     """
 
-    def __init__(self, client: Redis, queue: Queue, consumer: str) -> None:
-        self.queue = queue
+    def __init__(self, client: Redis, ref: GroupRef, consumer: str, claim_idle: timedelta) -> None:
+        self.ref = ref
         self.consumer = consumer
         self._client: Any = client  # redis-py leaves the types of replies open
         self.mark: int | None = None
         self.must_join = False
         self.scripts = Scripts(client, lambda: mark_group(self.mark))
-        self._stream = queue.stream
-        self._dead = dead_letters_key(queue.stream, queue.group)
-        self._errors = errors_key(queue.stream, queue.group)
-        self._claim_idle_ms = to_ms(queue.claim_idle)
+        self._stream = ref.stream
+        self._dead = dead_letters_key(ref)
+        self._errors = errors_key(ref)
+        self.claim_idle = claim_idle
+        self._claim_idle_ms = to_ms(claim_idle)
         self._cursor = _START
 
     def create(self) -> bool:
@@ -71,7 +75,7 @@ class Group:
         At the beginning, because a group that starts at the end loses what waits already.
         """
         try:
-            self._client.xgroup_create(self._stream, self.queue.group, id="0", mkstream=True)
+            self._client.xgroup_create(self._stream, self.ref.group, id="0", mkstream=True)
         except ResponseError as error:
             if str(error).startswith("BUSYGROUP") or (is_full(error) and self._exists()):
                 return False
@@ -89,7 +93,7 @@ class Group:
 
     def join(self, looked_up: tuple[str, int | None] = ("", None)) -> Joined:
         """Create the group unless it is there, and work in the stream that it is in; see `marks`."""
-        joined = join(self._client, self._stream, self.queue.group, looked_up)
+        joined = join(self._client, self.ref, looked_up)
         if joined.mark is not None:
             before, self.mark, self.must_join = self.mark, joined.mark, False
             if before not in (None, joined.mark):
@@ -99,18 +103,18 @@ class Group:
         return joined
 
     def _tell_created(self) -> None:
-        log.warning("the group was gone and is created again", stream=self._stream, group=self.queue.group)
+        log.warning("the group was gone and is created again", stream=self._stream, group=self.ref.group)
 
     def acknowledge_retried(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge entries that may have a last error, and drop that with them."""
-        self._run_unless_gone("acknowledge", [self._stream, self._errors], [self.queue.group, *entry_ids])
+        self._run_unless_gone("acknowledge", [self._stream, self._errors], [self.ref.group, *entry_ids])
 
     def claim(self, count: int) -> list[Claimed]:
         """Take over up to `count` entries that are due: of consumers that are dead, or for another try.
 
         Goes on where the last call stopped, so that a long list of entries that are not due is walked through once.
         """
-        arguments = [self.queue.group, self.consumer, self._claim_idle_ms, self._cursor, count, _PUT_BACK_AT_MOST]
+        arguments = [self.ref.group, self.consumer, self._claim_idle_ms, self._cursor, count, _PUT_BACK_AT_MOST]
         try:
             cursor, claimed = self.scripts.run("claim", [self._stream, self._errors], arguments)
         except ResponseError as error:
@@ -132,7 +136,7 @@ class Group:
         Returns them and the `after` of the next call; None when there is no more. `dead_consumer` may be this
         consumer's own name, which an earlier process had.
         """
-        arguments = [self.queue.group, self.consumer, dead_consumer, count, f"({after}" if after else "-"]
+        arguments = [self.ref.group, self.consumer, dead_consumer, count, f"({after}" if after else "-"]
         reply = self._run_unless_gone("take_over", [self._stream, self._errors], arguments)
         last, claimed = reply or (b"", [])
         return [_claimed(one) for one in claimed], last.decode() or None
@@ -140,7 +144,7 @@ class Group:
     def deliver_alone(self, claimed: Claimed) -> Entry | None:
         """Count a delivery of a claimed entry and return it; None when it is deleted or not ours any more."""
         note = (claimed.last_error or LastError()).running_alone(self.consumer).to_json()
-        arguments = [self.queue.group, self.consumer, claimed.id, note]
+        arguments = [self.ref.group, self.consumer, claimed.id, note]
         try:
             reply = self.scripts.run("deliver_alone", [self._stream, self._errors], arguments)
         except ResponseError as error:
@@ -150,7 +154,7 @@ class Group:
         if reply is None or len(reply) == 1:
             return None
         deliveries, flat = reply
-        return Entry(self.queue.name, self._stream, claimed.id, fields_of(flat), deliveries)
+        return Entry(self.ref.queue, self._stream, claimed.id, fields_of(flat), deliveries)
 
     def postpone(self, failed: Sequence[tuple[str, LastError]], now_ms: int) -> list[bool]:
         """Keep the last errors of entries and have them claimed when those are due; return which were still ours."""
@@ -158,7 +162,7 @@ class Group:
             "postpone",
             [self._stream, self._errors],
             [
-                [self.queue.group, self.consumer, entry_id, self._idle_ms(last_error, now_ms), last_error.to_json()]
+                [self.ref.group, self.consumer, entry_id, self._idle_ms(last_error, now_ms), last_error.to_json()]
                 for entry_id, last_error in failed
             ],
         )
@@ -176,19 +180,19 @@ class Group:
             if len(entry.fields) > _MOST_FIELDS_OF_A_SCRIPT:
                 results[entry.id] = self._bury_without_script(entry.id, origin, fields)
             else:
-                small.append([self.queue.group, self.consumer, entry.id, len(origin), *origin, *fields])
+                small.append([self.ref.group, self.consumer, entry.id, len(origin), *origin, *fields])
         buried = self._run_each_unless_gone("bury", [self._stream, self._dead, self._errors], small)
         results.update((arguments[2], one) for arguments, one in zip(small, buried, strict=True))
         return [results[entry.id] for entry, _ in dead]
 
     def _bury_without_script(self, entry_id: str, origin: list[Any], fields: list[bytes]) -> bool:
         """Bury an entry with more fields than Lua can pass on; our lease keeps others from claiming it meanwhile."""
-        delivery = self._client.xpending_range(self._stream, self.queue.group, entry_id, entry_id, 1)
+        delivery = self._client.xpending_range(self._stream, self.ref.group, entry_id, entry_id, 1)
         if not delivery or name_of(delivery[0]["consumer"]) != self.consumer:
             return False
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.execute_command("XADD", self._dead, "*", *fields, *origin)
-            pipeline.xack(self._stream, self.queue.group, entry_id)
+            pipeline.xack(self._stream, self.ref.group, entry_id)
             pipeline.hdel(self._errors, entry_id)
             letter_id, acknowledged, _ = pipeline.execute()
         if not acknowledged:  # somebody else has done so since
@@ -204,14 +208,14 @@ class Group:
         self._undeliver([claimed], 0)
 
     def _undeliver(self, held: Iterable[Claimed], idle_ms: int) -> None:
-        arguments: list[Any] = [self.queue.group, self.consumer, idle_ms]
+        arguments: list[Any] = [self.ref.group, self.consumer, idle_ms]
         for one in held:
             arguments += [one.id, one.deliveries, one.last_error.to_json() if one.last_error else ""]
         self._run_unless_gone("hand_over", [self._stream, self._errors], arguments)
 
     def renew(self, entry_ids: Collection[str]) -> set[str]:
         """Keep entries from being claimed by others; return those that are not ours any more."""
-        arguments = [self.queue.group, self.consumer, *entry_ids]
+        arguments = [self.ref.group, self.consumer, *entry_ids]
         lost = self._run_unless_gone("renew", [self._stream], arguments)
         return {one.decode() for one in lost} if isinstance(lost, list) else set(entry_ids)
 
@@ -226,13 +230,13 @@ class Group:
         """
         return [one for one in self._own_pending(count) if one.last_error is None and one.id not in held]
 
-    def is_drained(self) -> bool:
+    def is_drained(self, legacy_lists: Sequence[str] = ()) -> bool:
         """Tell whether nothing of the group is new, pending or waiting for a retry, nor in a list on its way here."""
         # The lists first: what leaves them afterwards is in the stream before that is looked at.
-        if legacy_backlog(self._client, self.queue):
+        if legacy_backlog(self._client, legacy_lists):
             return False
         try:
-            if self._client.xpending(self._stream, self.queue.group)["pending"]:
+            if self._client.xpending(self._stream, self.ref.group)["pending"]:
                 return False
             groups = self._client.xinfo_groups(self._stream)
         except ResponseError as error:
@@ -240,7 +244,7 @@ class Group:
                 raise
             return True
         last = next(
-            (one["last-delivered-id"].decode() for one in groups if one["name"] == self.queue.group.encode()),
+            (one["last-delivered-id"].decode() for one in groups if one["name"] == self.ref.group.encode()),
             "0",
         )
         return not self._client.xrange(self._stream, f"({last}", "+", count=1)
@@ -251,7 +255,7 @@ class Group:
 
     def forget(self, consumer: str) -> bool:
         """Remove `consumer` from the group unless something is pending for it; return whether it is gone."""
-        gone = self._run_unless_gone("forget_consumer", [self._stream], [self.queue.group, 0, consumer])
+        gone = self._run_unless_gone("forget_consumer", [self._stream], [self.ref.group, 0, consumer])
         return bool(gone == [1])
 
     def now_ms(self) -> int:
@@ -262,7 +266,7 @@ class Group:
     def _own_pending(self, count: int) -> list[Claimed]:
         """Return up to `count` entries that are pending for this consumer; none when the group is gone."""
         try:
-            pending = self._client.xpending_range(self._stream, self.queue.group, "-", "+", count, self.consumer)
+            pending = self._client.xpending_range(self._stream, self.ref.group, "-", "+", count, self.consumer)
         except ResponseError as error:
             if not group_is_gone(error):
                 raise
@@ -276,7 +280,7 @@ class Group:
 
     def _exists(self) -> bool:
         try:
-            return any(one["name"] == self.queue.group.encode() for one in self._client.xinfo_groups(self._stream))
+            return any(one["name"] == self.ref.group.encode() for one in self._client.xinfo_groups(self._stream))
         except ResponseError:
             return False
 

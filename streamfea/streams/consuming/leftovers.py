@@ -3,7 +3,7 @@
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.errors import group_is_gone, must_stop
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.connection.scripts import Scripts
@@ -16,17 +16,17 @@ _COUNT_AT_MOST = 10_000
 
 
 class Sweeper:
-    """Removes the rows of a queue's errors hash whose entries are not pending, a page of the hash a call."""
+    """Removes the rows of a group's errors hash whose entries are not pending, a page of the hash a call."""
 
-    def __init__(self, client: Redis, queue: Queue) -> None:
+    def __init__(self, client: Redis, ref: GroupRef) -> None:
         self._client = client
-        self._queue = queue
+        self._ref = ref
         self._cursor = _BEGINNING
 
     def sweep(self) -> bool:
         """Look through the next page; return whether it was the last, or whether this is not permitted."""
         try:
-            self._cursor, _ = _look_through(self._client, self._queue, self._cursor, remove=True)
+            self._cursor, _ = _look_through(self._client, self._ref, self._cursor, remove=True)
         except RedisError as error:
             if not must_stop(error):
                 raise
@@ -34,26 +34,26 @@ class Sweeper:
         return self._cursor == _BEGINNING
 
 
-def count_retrying(client: Redis, queue: Queue, *, rows: int, pending: int) -> int:
-    """Return how many of a queue's `pending` entries have one of the `rows`; of very many, how many at most."""
+def count_retrying(client: Redis, ref: GroupRef, *, rows: int, pending: int) -> int:
+    """Return how many of a group's `pending` entries have one of the `rows`; of very many, how many at most."""
     if not rows or rows > _COUNT_AT_MOST:
         return min(rows, pending)
     try:
-        cursor, retrying = _look_through(client, queue, _BEGINNING, remove=False)
+        cursor, retrying = _look_through(client, ref, _BEGINNING, remove=False)
     except RedisError as error:
         if not must_stop(error):
             raise
         return min(rows, pending)
     while cursor != _BEGINNING:
-        cursor, more = _look_through(client, queue, cursor, remove=False)
+        cursor, more = _look_through(client, ref, cursor, remove=False)
         retrying += more
     return min(retrying, pending)
 
 
-def _look_through(client: Redis, queue: Queue, cursor: str, *, remove: bool) -> tuple[str, int]:
-    keys = [queue.stream, errors_key(queue.stream, queue.group)]
+def _look_through(client: Redis, ref: GroupRef, cursor: str, *, remove: bool) -> tuple[str, int]:
+    keys = [ref.stream, errors_key(ref)]
     try:
-        following, pending = Scripts(client).run("look_through_errors", keys, [queue.group, cursor, int(remove)])
+        following, pending = Scripts(client).run("look_through_errors", keys, [ref.group, cursor, int(remove)])
     except ResponseError as error:
         if not group_is_gone(error):
             raise

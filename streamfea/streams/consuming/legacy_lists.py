@@ -1,6 +1,6 @@
 """From the lists that old producers push to, to the stream: every element once, oldest first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.config.settings import Queue
 from streamfea.streams.connection.errors import was_unblocked
 from streamfea.streams.connection.scripts import Scripts
 
@@ -28,23 +27,25 @@ class Moved:
 
 
 class LegacyLists:
-    """The lists of a queue, and its stream.
+    """Lists, the one that producers push to first, and the stream whose entries hold an element in `field`.
 
     Producers LPUSH and consumers BRPOP, so the oldest element is at the right. Several may move at once, on any number
     of hosts. Every method raises what redis-py raises when the server is away, and `WRONGTYPE` when a key is no list,
     or the stream no stream.
     """
 
-    def __init__(self, client: Redis, queue: Queue) -> None:
+    def __init__(self, client: Redis, lists: Sequence[str], stream: str, field: str) -> None:
         self._client: Any = client  # redis-py leaves the types of replies open
         self._scripts = Scripts(client)
-        self._queue = queue
+        self._lists = lists
+        self._stream = stream
+        self._field = field
 
     def move(self) -> Iterator[Moved]:
         """Move one slice of each list that has elements, and yield what was moved."""
-        for key in self._queue.legacy_lists:
-            arguments = [self._queue.field, _SLICE_ELEMENTS, _SLICE_BYTES]
-            elements = int(self._scripts.run("move", [key, self._queue.stream], arguments))
+        for key in self._lists:
+            arguments = [self._field, _SLICE_ELEMENTS, _SLICE_BYTES]
+            elements = int(self._scripts.run("move", [key, self._stream], arguments))
             if elements:
                 yield Moved(key, elements)
 
@@ -54,7 +55,7 @@ class LegacyLists:
         Moving the last element to where it is changes nothing, and is the only command that waits for an element
         without taking it. Returns early when the server has become a replica: the next move meets the reason.
         """
-        [key, *_] = self._queue.legacy_lists
+        [key, *_] = self._lists
         try:
             self._client.blmove(key, key, timeout.total_seconds(), "RIGHT", "RIGHT")
         except ResponseError as error:
@@ -62,8 +63,8 @@ class LegacyLists:
                 raise
 
 
-def legacy_backlog(client: Redis, queue: Queue) -> int | None:
-    """Return how many elements wait in a queue's lists; None when it has no lists."""
-    if not queue.legacy_lists:
+def legacy_backlog(client: Redis, lists: Sequence[str]) -> int | None:
+    """Return how many elements wait in lists; None when there are none."""
+    if not lists:
         return None
-    return sum(int(client.llen(key)) for key in queue.legacy_lists)
+    return sum(int(client.llen(key)) for key in lists)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from redis import Redis
 
 from streamfea.core.entry import MARKS
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.connection.scripts import Scripts
 
@@ -43,7 +44,7 @@ def is_mark(group: bytes) -> bool:
     return group.startswith(MARK_PREFIX.encode())
 
 
-def join(client: Redis, stream: str, group: str, looked_up: tuple[str, int | None] = ("", None)) -> Joined:
+def join(client: Redis, ref: GroupRef, looked_up: tuple[str, int | None] = ("", None)) -> Joined:
     """Create the group and the stream unless they are there, and find or make the stream's mark.
 
     `looked_up` is the oldest entry id of an earlier call's answer with the mark of the stream it belongs to; None for
@@ -51,8 +52,8 @@ def join(client: Redis, stream: str, group: str, looked_up: tuple[str, int | Non
     """
     new = 1 + secrets.randbelow(MARKS - 1)
     oldest_id, mark = looked_up
-    arguments: list[Any] = [group, MARK_PREFIX, new, oldest_id, new if mark is None else mark]
-    found, answer = Scripts(client).run("join", [stream, errors_key(stream, group)], arguments)
+    arguments: list[Any] = [ref.group, MARK_PREFIX, new, oldest_id, new if mark is None else mark]
+    found, answer = Scripts(client).run("join", [ref.stream, errors_key(ref)], arguments)
     if not found:
         return Joined(None, oldest_id=answer.decode())
     return Joined(int(found), created=bool(answer))

@@ -12,8 +12,8 @@ from typing import Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from streamfea.config.settings import Queue
 from streamfea.core.durations import to_ms
+from streamfea.core.group_ref import GroupRef
 from streamfea.core.origin import namespace, own_start, still_runs
 from streamfea.streams.connection.errors import is_full
 from streamfea.streams.connection.keys import presence_key
@@ -109,13 +109,13 @@ class Presence:
     def __init__(
         self,
         client: Redis,
-        queue: Queue,
+        ref: GroupRef,
         consumer: str,
         holder: Holder,
         running: Callable[[], tuple[str, float] | None] = lambda: None,
     ) -> None:
         self._scripts = Scripts(client)
-        self._key = presence_key(queue.stream, queue.group, consumer)
+        self._key = presence_key(ref, consumer)
         self._holder = holder
         self._running = running
 

@@ -35,11 +35,12 @@ class Reader:
     entries that a lost reply held, or one too long, `Group.unseen()` tells. Another thread may call `catch_up()`.
     """
 
-    def __init__(self, client: Redis, group: Group) -> None:
+    def __init__(self, client: Redis, group: Group, batch_bytes: int) -> None:
         self._client: Any = client  # redis-py leaves the types of replies open
         client.set_response_callback("XREADGROUP", _delivered)  # for all uses of this client, of which there is one
         self._group = group
-        self._queue = group.queue
+        self._ref = group.ref
+        self._batch_bytes = batch_bytes
         self._lock = threading.RLock()
         self._connection: Any = None
         self._arrived: list[Entry] = []
@@ -120,7 +121,7 @@ class Reader:
         connection = pool.get_connection()
         asked = [self._xreadgroup(count, block)]
         if self._group.mark is not None:
-            asked.append(("XPENDING", self._queue.stream, mark_group(self._group.mark)))
+            asked.append(("XPENDING", self._ref.stream, mark_group(self._group.mark)))
         if self._waiting:
             asked.insert(0, self._xack(self._waiting))
         try:
@@ -131,7 +132,7 @@ class Reader:
             raise
         self._connection = connection
         self._sent, self._waiting = self._waiting, []
-        self._limit = _LONGEST_REPLY * self._queue.batch_bytes if count > 1 else None
+        self._limit = _LONGEST_REPLY * self._batch_bytes if count > 1 else None
 
     def _has_something_to_read(self) -> bool:
         try:
@@ -184,7 +185,7 @@ class Reader:
                 self._check_mark(connection)  # its reply is behind this one
             raise
         self._check_mark(connection)
-        queue, stream = self._queue.name, self._queue.stream
+        queue, stream = self._ref.queue, self._ref.stream
         return [Entry(queue, stream, entry_id, fields) for entry_id, fields in reply]
 
     def _check_mark(self, connection: Any) -> None:
@@ -197,20 +198,20 @@ class Reader:
             self._client.execute_command(*self._xack(entry_ids))
             return
         try:
-            self._group.scripts.run("acknowledge_new", [self._queue.stream], [self._queue.group, *entry_ids])
+            self._group.scripts.run("acknowledge_new", [self._ref.stream], [self._ref.group, *entry_ids])
         except ResponseError as error:
             if not group_is_gone(error):  # with what was pending
                 raise
 
     def _xack(self, entry_ids: Sequence[str]) -> tuple[Any, ...]:
         if self._group.mark is None:
-            return ("XACK", self._queue.stream, self._queue.group, *entry_ids)
-        return self._group.scripts.command("acknowledge_new", [self._queue.stream], [self._queue.group, *entry_ids])
+            return ("XACK", self._ref.stream, self._ref.group, *entry_ids)
+        return self._group.scripts.command("acknowledge_new", [self._ref.stream], [self._ref.group, *entry_ids])
 
     def _xreadgroup(self, count: int, block: timedelta | None) -> tuple[Any, ...]:
         blocking = () if block is None else ("BLOCK", max(1, to_ms(block)))
-        group = (self._queue.group, self._group.consumer)
-        return ("XREADGROUP", "GROUP", *group, "COUNT", count, *blocking, "STREAMS", self._queue.stream, ">")
+        group = (self._ref.group, self._group.consumer)
+        return ("XREADGROUP", "GROUP", *group, "COUNT", count, *blocking, "STREAMS", self._ref.stream, ">")
 
 
 def _delivered(reply: Sequence[Any] | None, **_options: Any) -> list[tuple[str, dict[bytes, bytes]]]:

@@ -8,6 +8,7 @@ from redis.exceptions import ResponseError
 
 from streamfea.config.retention import ACKED, Retention
 from streamfea.core.durations import to_ms
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.scripts import Scripts
 from streamfea.streams.consuming.marks import MARK_PREFIX, is_mark
 
@@ -24,13 +25,14 @@ class Trimmer:
     """Removes acknowledged entries of one stream as a retention says; each call is one atomic step on the server.
 
     An entry that any group has not acknowledged, or has not been given yet, stays. A stream that no group reads is
-    left alone, and so is one that `group` does not read: a group that is gone will be created again, at the beginning.
+    left alone, and so is one that the group of `ref` does not read, if that names a group: one that is gone will be
+    created again, at the beginning.
     """
 
-    def __init__(self, client: Redis, stream: str, retention: Retention = ACKED, group: str = "") -> None:
+    def __init__(self, client: Redis, ref: GroupRef, retention: Retention = ACKED) -> None:
         self._scripts = Scripts(client)
-        self._stream = stream
-        self._group = group
+        self._stream = ref.stream
+        self._group = ref.group
         self._limits = [to_ms(retention.age), retention.length]
         self._between = _BEGINNING
 
@@ -63,15 +65,15 @@ class Trimmer:
             yield self.trim_between()
 
 
-def count_acknowledged(client: Redis, stream: str, group: str = "") -> Iterator[int]:
+def count_acknowledged(client: Redis, ref: GroupRef) -> Iterator[int]:
     """Yield how many entries every group has acknowledged, a page of the stream at a time; changes nothing.
 
-    None have been while `group` does not exist.
+    None have been while the group of `ref` does not exist.
     """
     scripts = Scripts(client)
     start: str | None = None
     while start != _BEGINNING:
-        counted, start = _between(scripts, stream, [start or _BEGINNING, 0, 0, _LOOK_AT_MOST, 0, group])
+        counted, start = _between(scripts, ref.stream, [start or _BEGINNING, 0, 0, _LOOK_AT_MOST, 0, ref.group])
         yield counted
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import regex
 from redis import Redis
 
-from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.errors import StreamfeaError
 from streamfea.streams.connection.keys import dead_letters_key
 from streamfea.streams.connection.names import name_of
@@ -118,25 +118,25 @@ class DeadLetterFilter:
         return self.match is None or any(_finds(self.match, text, letter) for text in _texts(letter))
 
 
-def count_dead_letters(client: Redis, queue: Queue) -> int:
-    """Return how many dead letters `queue` has."""
-    return int(client.xlen(dead_letters_key(queue.stream, queue.group)))
+def count_dead_letters(client: Redis, ref: GroupRef) -> int:
+    """Return how many dead letters a group has."""
+    return int(client.xlen(dead_letters_key(ref)))
 
 
 def dead_letters(
     client: Redis,
-    queue: Queue,
+    ref: GroupRef,
     looked_at: Callable[[int], None] = lambda _: None,
     first: str = "-",
     last: str | None = None,
 ) -> Iterator[DeadLetter]:
-    """Yield the dead letters of `queue`, oldest first, as many as there are now, or from `first` to `last`.
+    """Yield the dead letters of a group, oldest first, as many as there are now, or from `first` to `last`.
 
     `looked_at` is told after each page how many letters it had. What is buried meanwhile is not among them, so that
     replaying comes to an end although a handler may still fail.
     """
     replies: Any = client  # redis-py leaves the types of replies open
-    key = dead_letters_key(queue.stream, queue.group)
+    key = dead_letters_key(ref)
     start, count = first, 1
     last = last or _newest(client, key)
     while last and (page := replies.xrange(key, start, last, count=count)):
@@ -148,12 +148,12 @@ def dead_letters(
         count = max(1, min(_PAGE, 10 * count, _PAGE_BYTES // (size + 1)))
 
 
-def find_dead_letters(client: Redis, queue: Queue, ids: Sequence[str]) -> dict[str, list[DeadLetter]]:
+def find_dead_letters(client: Redis, ref: GroupRef, ids: Sequence[str]) -> dict[str, list[DeadLetter]]:
     """Return, for each id, the dead letter that has it; if none does, those of the entry that had it, or none.
 
     Looks through all dead letters if it has to.
     """
-    key = dead_letters_key(queue.stream, queue.group)
+    key = dead_letters_key(ref)
     found: dict[str, list[DeadLetter]] = {}
     for start in range(0, len(ids), _PAGE):
         part = ids[start : start + _PAGE]
@@ -164,33 +164,33 @@ def find_dead_letters(client: Redis, queue: Queue, ids: Sequence[str]) -> dict[s
                 found[one] = [_dead_letter(letter_id, fields) for letter_id, fields in replies]
     others = {one for one, letters in found.items() if not letters}
     if others:
-        for letter in dead_letters(client, queue):
+        for letter in dead_letters(client, ref):
             if letter.entry_id in others:
                 found[letter.entry_id].append(letter)
     return found
 
 
-def replay(client: Redis, queue: Queue, letter_ids: Sequence[str]) -> list[str]:
+def replay(client: Redis, ref: GroupRef, letter_ids: Sequence[str]) -> list[str]:
     """Put letters' own fields back at the end of the stream and remove the letters, each in one step with the other.
 
     Does some of them, as many as the server can do in a moment, at least one. Returns for each of these, in order, the
     id of the entry it has become, `NO_FIELDS`, or nothing if there is no such letter any more. What comes back is a new
     entry, whose deliveries are counted from 0.
     """
-    dead, stream = dead_letters_key(queue.stream, queue.group), queue.stream
+    dead, stream = dead_letters_key(ref), ref.stream
     replies: list[bytes] = Scripts(client).run("replay", [dead, stream], [_REPLAY_BYTES, _FIRST, *letter_ids])
     if replies == [_LARGE]:
         return [_replay_large(client, dead, stream, letter_ids[0])]
     return [one.decode() for one in replies]
 
 
-def purge(client: Redis, queue: Queue, letter_ids: Sequence[str]) -> int:
+def purge(client: Redis, ref: GroupRef, letter_ids: Sequence[str]) -> int:
     """Remove letters for good; return how many there were."""
-    return int(client.xdel(dead_letters_key(queue.stream, queue.group), *letter_ids))
+    return int(client.xdel(dead_letters_key(ref), *letter_ids))
 
 
 def provenance(
-    queue: Queue,
+    ref: GroupRef,
     entry_id: str,
     *,
     consumer: str,
@@ -202,9 +202,9 @@ def provenance(
     """Return what a dead letter says of where it comes from, as `Group.bury` takes it."""
     return {
         "entry-id": entry_id,
-        "stream": queue.stream,
-        "group": queue.group,
-        "queue": queue.name,
+        "stream": ref.stream,
+        "group": ref.group,
+        "queue": ref.queue,
         "consumer": consumer,
         "deliveries": deliveries,
         "reason": reason,

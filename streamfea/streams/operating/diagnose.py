@@ -234,13 +234,13 @@ def _remedy(unusable: _Unusable) -> str:
 
 
 def _operators_commands(queue: Queue) -> Iterator[_Command]:
-    yield ["HLEN", errors_key(queue.stream, queue.group)], []
+    yield ["HLEN", errors_key(queue.ref)], []
 
 
 def _workers_commands(queue: Queue) -> Iterator[_Command]:
     """Yield the words of each command that are worth telling, and its other arguments."""
     stream, nowhere = queue.stream, _nowhere()
-    dead, errors = dead_letters_key(stream, queue.group), errors_key(stream, queue.group)
+    dead, errors = dead_letters_key(queue.ref), errors_key(queue.ref)
     # A group that does not exist, an id that cannot be: each is refused, or finds nothing, after the permission was
     # granted.
     yield ["XADD", stream], ["0-0", "field", "value"]
@@ -259,10 +259,10 @@ def _workers_commands(queue: Queue) -> Iterator[_Command]:
     yield ["XINFO", "STREAM"], [stream]
     yield ["XTRIM", stream], ["MINID", "0-0"]
     yield ["XDEL", stream], ["0-0"]
-    yield ["SET", janitor_key(stream, queue.group)], ["nobody", "NX", "XX"]
-    yield ["GET", presence_key(stream, queue.group, "nobody")], []
-    yield ["MGET", presence_key(stream, queue.group, "nobody")], []
-    yield ["DEL", presence_key(stream, queue.group, "nobody")], []
+    yield ["SET", janitor_key(queue.ref)], ["nobody", "NX", "XX"]
+    yield ["GET", presence_key(queue.ref, "nobody")], []
+    yield ["MGET", presence_key(queue.ref, "nobody")], []
+    yield ["DEL", presence_key(queue.ref, "nobody")], []
     yield ["EXISTS", stream], []
     yield ["HSET", errors], []
     yield ["HMGET", errors], ["0-0"]

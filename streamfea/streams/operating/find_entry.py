@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
 from typing import Any, Literal
 
 from redis import Redis
 
-from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.operating.dead_letters import DeadLetter, dead_letters
 from streamfea.streams.operating.pending import PendingEntry, pending_entry
@@ -50,21 +51,21 @@ class Found:
         return self.letter.deliveries if self.letter else self.pending.deliveries if self.pending else None
 
 
-def look_up(client: Redis, queue: Queue, entry_id: str) -> Found | None:
+def look_up(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str) -> Found | None:
     """Return the entry with this id; None when there is none, nor a dead letter of it or with this id.
 
     May look through all dead letters.
     """
     replies: Any = client  # redis-py leaves the types of replies open
-    in_stream = replies.xrange(queue.stream, entry_id, entry_id)
+    in_stream = replies.xrange(ref.stream, entry_id, entry_id)
     fields = in_stream[0][1] if in_stream else None
-    found = pending_entry(client, queue, entry_id)
+    found = pending_entry(client, ref, claim_idle, entry_id)
     if found is not None:
         pending, last_error = found
         return Found(entry_id, pending.state, fields, pending, last_error)
-    if fields is not None and _is_new(client, queue, entry_id):
+    if fields is not None and _is_new(client, ref, entry_id):
         return Found(entry_id, "waiting", fields)
-    letter = _letter_of(client, queue, entry_id)
+    letter = _letter_of(client, ref, entry_id)
     if letter is not None:
         return found_dead(letter)
     return None if fields is None else Found(entry_id, "acknowledged", fields)
@@ -75,14 +76,14 @@ def found_dead(letter: DeadLetter) -> Found:
     return Found(letter.entry_id or letter.id, "dead", letter.fields, letter=letter)
 
 
-def _is_new(client: Redis, queue: Queue, entry_id: str) -> bool:
-    group = group_info(client, queue)
+def _is_new(client: Redis, ref: GroupRef, entry_id: str) -> bool:
+    group = group_info(client, ref)
     return group is None or _as_numbers(entry_id) > _as_numbers(group["last-delivered-id"].decode())
 
 
-def _letter_of(client: Redis, queue: Queue, entry_id: str) -> DeadLetter | None:
+def _letter_of(client: Redis, ref: GroupRef, entry_id: str) -> DeadLetter | None:
     """Return the dead letter of an entry, or with this id; as a rule it was buried after the entry was added."""
-    after, before = dead_letters(client, queue, first=entry_id), dead_letters(client, queue, last=f"({entry_id}")
+    after, before = dead_letters(client, ref, first=entry_id), dead_letters(client, ref, last=f"({entry_id}")
     return next((one for one in chain(after, before) if entry_id in {one.entry_id, one.id}), None)
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.config.settings import Queue
 from streamfea.core.durations import to_ms
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.clock import server_now_ms
 from streamfea.streams.connection.errors import group_is_gone
 from streamfea.streams.connection.keys import presence_key
@@ -25,7 +25,7 @@ Alive = Literal["yes", "no", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A consumer of a queue's group.
+    """A consumer of a group.
 
     `host` and `pid` are those of the process that consumes under the name. Of one that has not renewed the name for ten
     seconds only the name tells, and then `pid` is the supervisor's. `alive` is `unknown` for what is not one of
@@ -48,33 +48,33 @@ class Member:
     namespace: str | None = None
 
 
-def members(client: Redis, queue: Queue) -> list[Member]:
-    """Return the consumers of the queue's group by name; none when there is no such group."""
+def members(client: Redis, ref: GroupRef) -> list[Member]:
+    """Return the consumers of the group by name; none when there is no such group."""
     try:
-        replies: Any = client.xinfo_consumers(queue.stream, queue.group)
+        replies: Any = client.xinfo_consumers(ref.stream, ref.group)
     except ResponseError as error:
         if group_is_gone(error) or "no such key" in str(error):
             return []
         raise
     names = [name_of(reply["name"]) for reply in replies]
-    keys = [presence_key(queue.stream, queue.group, name) for name in names]
+    keys = [presence_key(ref, name) for name in names]
     holders: Any = client.mget(keys) if keys else []
     now_ms = server_now_ms(client)
     return sorted(
         (
-            _member(queue, name, Holder.parse(holder), reply, now_ms)
+            _member(ref, name, Holder.parse(holder), reply, now_ms)
             for name, holder, reply in zip(names, holders, replies, strict=True)
         ),
         key=lambda one: one.name,
     )
 
 
-def forget_if_idle(client: Redis, queue: Queue, consumer: str, idle: timedelta) -> bool:
+def forget_if_idle(client: Redis, ref: GroupRef, consumer: str, idle: timedelta) -> bool:
     """Remove one consumer as `forget_all_idle` does; return whether it is gone."""
-    return forget_all_idle(client, queue, [consumer], idle) == [True]
+    return forget_all_idle(client, ref, [consumer], idle) == [True]
 
 
-def forget_all_idle(client: Redis, queue: Queue, consumers: Sequence[str], idle: timedelta) -> list[bool]:
+def forget_all_idle(client: Redis, ref: GroupRef, consumers: Sequence[str], idle: timedelta) -> list[bool]:
     """Remove consumers for which nothing is pending and which the server has not heard of for `idle`, in one step.
 
     Returns which are gone. Should one live after all, its next read makes it a member again. The server looks at all
@@ -82,22 +82,22 @@ def forget_all_idle(client: Redis, queue: Queue, consumers: Sequence[str], idle:
     """
     if not consumers:
         return []
-    arguments = [queue.group, to_ms(idle), *consumers]
+    arguments = [ref.group, to_ms(idle), *consumers]
     try:
-        return [bool(gone) for gone in Scripts(client).run("forget_consumer", [queue.stream], arguments)]
+        return [bool(gone) for gone in Scripts(client).run("forget_consumer", [ref.stream], arguments)]
     except ResponseError as error:
         if group_is_gone(error):
             return [True] * len(consumers)
         raise
 
 
-def _member(queue: Queue, name: str, present: Holder | None, reply: dict[str, Any], now_ms: int) -> Member:
+def _member(ref: GroupRef, name: str, present: Holder | None, reply: dict[str, Any], now_ms: int) -> Member:
     holder = present or Holder.named(name)
     running = present.running if present else None
     idle_ms = int(reply["idle"])
     seen = datetime.fromtimestamp((now_ms - idle_ms) / 1000, tz=UTC)
     return Member(
-        queue=queue.name,
+        queue=ref.queue,
         name=name,
         host=holder.host if holder else None,
         pid=holder.pid if holder else None,

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.config.settings import Queue
 from streamfea.core.durations import to_ms
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.clock import age_ms, server_now_ms
 from streamfea.streams.connection.errors import group_is_gone
 from streamfea.streams.connection.keys import errors_key
@@ -60,17 +60,19 @@ class PendingFilter:
     min_deliveries: int = 1
 
 
-def pending_entries(client: Redis, queue: Queue, wanted: PendingFilter) -> Iterator[PendingEntry]:
-    """Yield what is pending in `queue`, oldest first, a page of the server's list at a time."""
+def pending_entries(
+    client: Redis, ref: GroupRef, claim_idle: timedelta, wanted: PendingFilter
+) -> Iterator[PendingEntry]:
+    """Yield what is pending in a group, oldest first, a page of the server's list at a time."""
     start, idle_ms = "-", to_ms(wanted.idle)
-    owners = {one.name: one for one in members(client, queue)}
-    while page := _page(client, queue, wanted, start):
+    owners = {one.name: one for one in members(client, ref)}
+    while page := _page(client, ref, wanted, start):
         now_ms = server_now_ms(client)
         chosen = [one for one in page if one["times_delivered"] >= wanted.min_deliveries]
         ids = [one["message_id"] for one in chosen]
-        errors: Any = client.hmget(errors_key(queue.stream, queue.group), ids) if ids else []
+        errors: Any = client.hmget(errors_key(ref), ids) if ids else []
         for one, error in zip(chosen, errors, strict=True):
-            entry = _entry(queue, one, LastError.from_json(error or b""), owners, now_ms)
+            entry = _entry(ref, claim_idle, one, LastError.from_json(error or b""), owners, now_ms)
             if entry.idle_ms >= idle_ms:  # the server's own filter goes by an idle time that is none
                 yield entry
         if len(page) < _PAGE:
@@ -78,26 +80,28 @@ def pending_entries(client: Redis, queue: Queue, wanted: PendingFilter) -> Itera
         start = f"({page[-1]['message_id'].decode()}"
 
 
-def pending_entry(client: Redis, queue: Queue, entry_id: str) -> tuple[PendingEntry, LastError | None] | None:
+def pending_entry(
+    client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str
+) -> tuple[PendingEntry, LastError | None] | None:
     """Return one pending entry and its last error whole, if there is one; None when the entry is not pending."""
     replies: Any = client  # redis-py leaves the types of replies open
     try:
-        [found] = replies.xpending_range(queue.stream, queue.group, entry_id, entry_id, 1) or [None]
+        [found] = replies.xpending_range(ref.stream, ref.group, entry_id, entry_id, 1) or [None]
     except ResponseError as error:
         if group_is_gone(error):
             return None
         raise
     if found is None:
         return None
-    last_error = LastError.from_json(replies.hget(errors_key(queue.stream, queue.group), entry_id) or b"")
-    owners = {one.name: one for one in members(client, queue)}
-    return _entry(queue, found, last_error, owners, server_now_ms(client)), last_error
+    last_error = LastError.from_json(replies.hget(errors_key(ref), entry_id) or b"")
+    owners = {one.name: one for one in members(client, ref)}
+    return _entry(ref, claim_idle, found, last_error, owners, server_now_ms(client)), last_error
 
 
-def _page(client: Redis, queue: Queue, wanted: PendingFilter, start: str) -> list[dict[str, Any]]:
+def _page(client: Redis, ref: GroupRef, wanted: PendingFilter, start: str) -> list[dict[str, Any]]:
     try:
         replies: Any = client  # redis-py leaves the types of replies open
-        return list(replies.xpending_range(queue.stream, queue.group, start, "+", _PAGE, wanted.consumer))
+        return list(replies.xpending_range(ref.stream, ref.group, start, "+", _PAGE, wanted.consumer))
     except ResponseError as error:
         if group_is_gone(error):
             return []
@@ -105,7 +109,8 @@ def _page(client: Redis, queue: Queue, wanted: PendingFilter, start: str) -> lis
 
 
 def _entry(
-    queue: Queue,
+    ref: GroupRef,
+    claim_idle: timedelta,
     pending: dict[str, Any],
     last_error: LastError | None,
     owners: Mapping[str, Member],
@@ -118,10 +123,10 @@ def _entry(
     waiting = last_error if last_error and not last_error.alone else None
     # While it waits for its next try, the server's idle time is one that makes it due in time.
     idle_ms = max(0, now_ms - waiting.failed_at_ms) if waiting else int(pending["time_since_delivered"])
-    state = _state(queue, idle_ms, waiting, owner, now_ms)
+    state = _state(claim_idle, idle_ms, waiting, owner, now_ms)
     has_it = owner if owner is not None and owner.pid is not None and state == "in-flight" else None
     return PendingEntry(
-        queue=queue.name,
+        queue=ref.queue,
         id=entry_id,
         consumer=consumer,
         idle_ms=idle_ms,
@@ -137,8 +142,8 @@ def _entry(
     )
 
 
-def _state(queue: Queue, idle_ms: int, waiting: LastError | None, owner: Member | None, now_ms: int) -> State:
-    claim_idle_ms = to_ms(queue.claim_idle)
+def _state(claim_idle: timedelta, idle_ms: int, waiting: LastError | None, owner: Member | None, now_ms: int) -> State:
+    claim_idle_ms = to_ms(claim_idle)
     if waiting is not None:
         return "retrying" if now_ms < waiting.due_ms + claim_idle_ms else "stranded"
     has_ended = owner is not None and owner.has_ended

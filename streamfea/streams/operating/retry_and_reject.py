@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.config.settings import Queue
 from streamfea.core.durations import to_ms
 from streamfea.core.entry import Entry
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.clock import server_now_ms
 from streamfea.streams.connection.errors import group_is_gone
 from streamfea.streams.connection.keys import errors_key
@@ -44,24 +45,30 @@ class Unstuck:
     in_hand: bool = False
 
 
-def consumers_not_at_work(client: Redis, queue: Queue) -> list[str]:
+def consumers_not_at_work(client: Redis, ref: GroupRef) -> list[str]:
     """Return the group's consumers that certainly run nothing.
 
     Those are processes of this host that have ended, and names that no process has.
     """
-    return [one.name for one in members(client, queue) if one.pid is None or one.has_ended]
+    return [one.name for one in members(client, ref) if one.pid is None or one.has_ended]
 
 
 def make_due(
-    client: Redis, queue: Queue, entry_ids: Sequence[str], not_at_work: Sequence[str], *, force: bool = False
+    client: Redis,
+    ref: GroupRef,
+    claim_idle: timedelta,
+    entry_ids: Sequence[str],
+    not_at_work: Sequence[str],
+    *,
+    force: bool = False,
 ) -> Iterator[Unstuck]:
     """Have pending entries claimed by the next worker that looks, within a second.
 
     Not those that a worker may be running (it has them for less than `claim_idle` and is not among `not_at_work`):
     they would run twice. With `force` those, too.
     """
-    keys = [queue.stream, errors_key(queue.stream, queue.group)]
-    arguments: list[Any] = [queue.group, to_ms(queue.claim_idle), int(force), len(not_at_work), *not_at_work]
+    keys = [ref.stream, errors_key(ref)]
+    arguments: list[Any] = [ref.group, to_ms(claim_idle), int(force), len(not_at_work), *not_at_work]
     try:
         replies = Scripts(client).run("make_due", keys, [*arguments, *entry_ids])
     except ResponseError as error:
@@ -73,20 +80,20 @@ def make_due(
         yield Unstuck(entry_id, verdict.decode(), consumer, idle_ms, in_hand=verdict == b"in hand")
 
 
-def reject(client: Redis, queue: Queue, entry_id: str, not_at_work: Sequence[str]) -> Unstuck:
+def reject(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str, not_at_work: Sequence[str]) -> Unstuck:
     """Move a pending entry to the dead letters, in one step, with the last error if it has one.
 
     Also one that a worker may be running (`in_hand`): what that run writes may still be committed, but whatever
     becomes of it, it will not be tried again.
     """
     for _ in range(_TRIES):
-        found = pending_entry(client, queue, entry_id)
+        found = pending_entry(client, ref, claim_idle, entry_id)
         if found is None:
             break
         pending, last_error = found
         known = last_error if last_error and last_error.type else _BY_OPERATOR
         origin = provenance(
-            queue,
+            ref,
             entry_id,
             consumer=pending.consumer,
             deliveries=pending.deliveries,
@@ -94,15 +101,15 @@ def reject(client: Redis, queue: Queue, entry_id: str, not_at_work: Sequence[str
             last_error=known,
             failed_at_ms=server_now_ms(client),
         )
-        entry = Entry(queue.name, queue.stream, entry_id, _fields(client, queue, entry_id))
-        [buried] = Group(client, queue, pending.consumer).bury([(entry, origin)])
+        entry = Entry(ref.queue, ref.stream, entry_id, _fields(client, ref, entry_id))
+        [buried] = Group(client, ref, pending.consumer, claim_idle).bury([(entry, origin)])
         if buried:
             in_hand = pending.state == "in-flight" and pending.consumer not in not_at_work
             return Unstuck(entry_id, "rejected", pending.consumer, pending.idle_ms, in_hand=in_hand)
     return Unstuck(entry_id, "not pending")
 
 
-def _fields(client: Redis, queue: Queue, entry_id: str) -> dict[bytes, bytes]:
+def _fields(client: Redis, ref: GroupRef, entry_id: str) -> dict[bytes, bytes]:
     """Return what the stream still has of an entry."""
     untyped: Any = client  # redis-py leaves the types of replies open
-    return next((dict(fields) for _, fields in untyped.xrange(queue.stream, entry_id, entry_id)), {})
+    return next((dict(fields) for _, fields in untyped.xrange(ref.stream, entry_id, entry_id)), {})

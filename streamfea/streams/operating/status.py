@@ -7,6 +7,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from streamfea.config.settings import Queue
+from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.clock import age_ms, as_ms
 from streamfea.streams.connection.errors import group_is_gone, told
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
@@ -65,11 +66,11 @@ def queue_status(client: Redis, queue: Queue) -> QueueStatus:
     Raises what redis-py raises when the server, or the stream, will not tell.
     """
     length, groups, summary, errors, dead, time, *lists = _at_one_moment(client, queue)
-    group = _group(queue, groups)
+    group = _group(queue.ref, groups)
     now_ms = as_ms(time)
     pending, oldest = _pending(summary)
-    lag, exact = _lag(client, queue, int(_known(length)), group)
-    first = _first_after(client, queue, group) if lag else None
+    lag, exact = _lag(client, queue.stream, int(_known(length)), group)
+    first = _first_after(client, queue.stream, group) if lag else None
     backlog, error = _backlog(queue, lists)
     return QueueStatus(
         queue=queue.name,
@@ -81,21 +82,21 @@ def queue_status(client: Redis, queue: Queue) -> QueueStatus:
         lag_exact=exact,
         entries_read=group.get("entries-read") if group else 0,
         pending=pending,
-        retrying=count_retrying(client, queue, rows=int(_known(errors)), pending=pending),
+        retrying=count_retrying(client, queue.ref, rows=int(_known(errors)), pending=pending),
         dead=int(_known(dead)),
         oldest_pending_ms=None if oldest is None else age_ms(oldest, now_ms),
-        consumers=sum(one.alive != "no" for one in members(client, queue)) if group else 0,
+        consumers=sum(one.alive != "no" for one in members(client, queue.ref)) if group else 0,
         legacy_backlog=backlog,
         error=error,
     )
 
 
-def group_info(client: Redis, queue: Queue) -> dict[str, Any] | None:
-    """Return what the server tells of the queue's group; None when there is no such group."""
+def group_info(client: Redis, ref: GroupRef) -> dict[str, Any] | None:
+    """Return what the server tells of the group; None when there is no such group."""
     try:
-        return _group(queue, client.xinfo_groups(queue.stream))
+        return _group(ref, client.xinfo_groups(ref.stream))
     except ResponseError as error:
-        return _group(queue, error)
+        return _group(ref, error)
 
 
 def _at_one_moment(client: Redis, queue: Queue) -> list[Any]:
@@ -104,8 +105,8 @@ def _at_one_moment(client: Redis, queue: Queue) -> list[Any]:
         pipeline.xlen(queue.stream)
         pipeline.xinfo_groups(queue.stream)
         pipeline.xpending(queue.stream, queue.group)
-        pipeline.hlen(errors_key(queue.stream, queue.group))
-        pipeline.xlen(dead_letters_key(queue.stream, queue.group))
+        pipeline.hlen(errors_key(queue.ref))
+        pipeline.xlen(dead_letters_key(queue.ref))
         pipeline.time()
         for key in queue.legacy_lists:
             pipeline.llen(key)
@@ -119,10 +120,10 @@ def _known(reply: Any) -> Any:
     return reply
 
 
-def _group(queue: Queue, groups: Any) -> dict[str, Any] | None:
+def _group(ref: GroupRef, groups: Any) -> dict[str, Any] | None:
     if isinstance(groups, ResponseError) and "no such key" in str(groups):
         return None
-    return next((group for group in _known(groups) if group["name"] == queue.group.encode()), None)
+    return next((group for group in _known(groups) if group["name"] == ref.group.encode()), None)
 
 
 def _pending(summary: Any) -> tuple[int, str | None]:
@@ -143,7 +144,7 @@ def _backlog(queue: Queue, lengths: list[Any]) -> tuple[int | None, str | None]:
     return (sum(map(int, lengths)) if lengths else None), None
 
 
-def _lag(client: Redis, queue: Queue, length: int, group: dict[str, Any] | None) -> tuple[int, bool]:
+def _lag(client: Redis, stream: str, length: int, group: dict[str, Any] | None) -> tuple[int, bool]:
     """Return the lag and whether it is exact.
 
     The server's own figure is nil or wrong after entries were deleted or the group was moved (redis#13957), and 6.2
@@ -152,7 +153,7 @@ def _lag(client: Redis, queue: Queue, length: int, group: dict[str, Any] | None)
     """
     if group is None:
         return length, True
-    counted = int(Scripts(client).run("count_after", [queue.stream], [_after(group), _COUNT_AT_MOST]))
+    counted = int(Scripts(client).run("count_after", [stream], [_after(group), _COUNT_AT_MOST]))
     if counted < _COUNT_AT_MOST:
         return counted, True
     told = group.get("lag")
@@ -161,9 +162,9 @@ def _lag(client: Redis, queue: Queue, length: int, group: dict[str, Any] | None)
     return int(told), True
 
 
-def _first_after(client: Redis, queue: Queue, group: dict[str, Any] | None) -> str | None:
+def _first_after(client: Redis, stream: str, group: dict[str, Any] | None) -> str | None:
     """Return the id of the oldest entry that the group was not given yet."""
-    replies: Any = client.xrange(queue.stream, _after(group) if group else "-", "+", count=1)
+    replies: Any = client.xrange(stream, _after(group) if group else "-", "+", count=1)
     return replies[0][0].decode() if replies else None
 
 
