@@ -86,10 +86,8 @@ _NOTE_HORIZON = text(
     "ON CONFLICT (source) DO UPDATE SET ms = excluded.ms, seq = excluded.seq, noted_at = now() "
     "WHERE horizon.noted_at <= now() - CAST(:margin AS interval)"
 )
-# Without a walk through all rows of a source.
-_OTHER_SOURCE = text(
-    "SELECT min(source) FROM streamfea_ledger WHERE source > :after AND source <= :last AND source <> :source"
-)
+# One look into the index for each: without a walk through all rows of a source.
+_NEXT_SOURCE = text("SELECT min(source) FROM streamfea_ledger WHERE source > :after AND source <= :last")
 _HAS_FROM = text("SELECT EXISTS (SELECT FROM streamfea_ledger WHERE source = :source AND (ms, seq) >= (:ms, :seq))")
 _NOTE_END = text(
     "INSERT INTO streamfea_ledger_horizon AS horizon VALUES (:source, :end, :end, now()) "
@@ -191,18 +189,18 @@ class Ledger:
 
     def _prune_predecessor(self, connection: Connection, margin: timedelta, limit: int) -> int:
         """Remove rows of a stream that this one has had the place of for `margin`."""
-        source = next(self._sources(connection, without=self._source), None)
+        source = next((one for one in self._sources(connection) if one != self._source), None)
         if source is None or limit <= 0:
             return 0
         connection.execute(_NOTE_END, {"source": source, "end": _END})
         arguments = {"source": source, "end": _END, "margin": margin, "limit": limit}
         return int(connection.execute(_PRUNE_ENDED, arguments).rowcount)
 
-    def _sources(self, connection: Connection, without: int | None = None) -> Iterator[int]:
+    def _sources(self, connection: Connection) -> Iterator[int]:
         """Yield the streams of this name that have rows."""
         source: int | None = self._family - 1
-        arguments = {"last": self._family | _LAST_MARK, "source": self._family if without is None else without}
-        while (source := connection.execute(_OTHER_SOURCE, {**arguments, "after": source}).scalar_one()) is not None:
+        last = self._family | _LAST_MARK
+        while (source := connection.execute(_NEXT_SOURCE, {"after": source, "last": last}).scalar_one()) is not None:
             yield source
 
     def forget(self, connection: Connection) -> int:
