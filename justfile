@@ -93,3 +93,7 @@ try-distributions *ARGS:
 # Make a release of pyproject's version: nothing uncommitted, tests, build, try, tag; then say what publishing needs
 release: check test
     python .ci/release.py
+
+# Take the pictures of the documentation anew: docs/pictures, from commands at work on embedded servers
+pictures:
+    uv run --quiet --with pyte==0.8.2 python .ci/pictures.py

@@ -390,3 +390,25 @@ def test_a_handlers_first_page_starts_from_the_template(tmp_path: Path, system: 
     (system.folder / "streamfea.toml").unlink()
     page.run("streamfea new-handler readings")
     page.assert_done()
+
+
+def test_the_handler_of_the_readme_gets_its_record(system: System) -> None:
+    readme = (_PAGES.parents[1] / "README.md").read_text()
+    [_, handler] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (system.folder / "myhandler.py").write_text(handler)
+    system.write("streamfea.toml", system.redis)
+    settings = (system.folder / "streamfea.toml").read_text().replace("readings", "events", 1)
+    (system.folder / "streamfea.toml").write_text(settings.replace('handler = "readings"', 'handler = "myhandler"'))
+    page = system.page("../../README", **{"redis-cli XADD": f"redis-cli -u {system.redis} XADD"})
+    page.skip("pip install uv")
+    page.skip("uv run just test")
+    page.run("streamfea check", codes=(1,))  # the table is missing
+    page.run("streamfea initdb")
+    engine = create_engine(system.database)
+    with page.running("streamfea consume"):
+        page.run("redis-cli XADD")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            wait_until(
+                lambda: list(connection.scalars(text("SELECT name FROM my_event"))) == ["first"], "the row is there"
+            )
+    engine.dispose()

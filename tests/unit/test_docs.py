@@ -146,6 +146,15 @@ def public_names() -> set[str]:
     return {*names, "entry", "entries", "chunked_query"} - {"__version__"}
 
 
+def test_pictures_load_nothing_and_are_small() -> None:
+    pictures = list((_ROOT / "docs" / "pictures").glob("*.svg"))
+    assert {picture.stem for picture in pictures} >= {"demo", "status", "pending", "show"}
+    for picture in pictures:
+        svg = picture.read_text()
+        assert not re.findall(r"(?<!xmlns=\")https?://|<script|@import|@font-face", svg), picture.name
+        assert len(svg) < 50_000
+
+
 def keys(section: str) -> list[str]:
     """Return the keys that a section has to itself."""
     model = _SECTIONS[section]
