@@ -17,7 +17,7 @@ from streamfea.config.settings import Queue, Settings
 from streamfea.observe.logs import say_in_every_line
 from streamfea.processes.child import SharedWatch
 from streamfea.streams.connection.client import open_redis
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import Holder, Presence
 from streamfea.worker.lease import renew_every
 from streamfea.worker.stop_signal import StopSignal
@@ -42,7 +42,7 @@ def stand_in_main(
     say_in_every_line(queue=queue.name)
     log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=watch.entry_id)
     client = open_redis(settings.redis)
-    group = Group(client, queue.ref, consumer, queue.claim_idle)
+    group = GroupConsumer(client, queue.ref, consumer, queue.claim_idle)
     presence = Presence(client, queue.ref, consumer, replace(holder, pid=pid), watch.running)
     try:
         while not stop.is_set() and watch.is_blocked(blocked_after(queue.claim_idle)) and runs(pid):

@@ -14,7 +14,7 @@ from streamfea.errors import ConfigurationError
 from streamfea.handlers.loading import Handler, load_handlers
 from streamfea.processes.servers import is_refusal, open_servers
 from streamfea.streams.connection.errors import is_outage
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.operating.diagnose import why_useless
 from streamfea.worker.joining import joining
 from streamfea.worker.outage import Patience
@@ -48,7 +48,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
             if useless:
                 message, remedy = useless
                 raise ConfigurationError(f"redis, queue {queue.name}: {message}", remedy=remedy)
-            group = Group(client, queue.ref, "preflight", queue.claim_idle)
+            group = GroupConsumer(client, queue.ref, "preflight", queue.claim_idle)
             joining(group, ledger_of(queue), open_sessions(engine), redis, postgresql)()
 
 

@@ -14,7 +14,7 @@ from streamfea.database.exactly_once.ledger import Ledger, ledger_of
 from streamfea.database.session.session import open_sessions
 from streamfea.handlers.loading import load_handler
 from streamfea.processes.servers import open_servers
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import Holder, Presence
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.janitor import Janitor
@@ -56,7 +56,7 @@ def run_worker(
     ledger = ledger_of(queue)
     with open_servers(settings, queue, session_name(queue.ref, consumer)) as (engine, client):
         event.listen(engine, "connect", lambda connection, _: keep_from_children(connection))
-        group = Group(client, queue.ref, consumer, queue.claim_idle)
+        group = GroupConsumer(client, queue.ref, consumer, queue.claim_idle)
         Worker(
             handler,
             group,

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 from redis.exceptions import RedisError
 
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import Presence
 from streamfea.worker.transaction import Watch
 
@@ -26,7 +26,7 @@ class Lease:
     renew what it holds with the rest.
     """
 
-    def __init__(self, group: Group, presence: Presence, watch: Watch, beside: Callable[[], object]) -> None:
+    def __init__(self, group: GroupConsumer, presence: Presence, watch: Watch, beside: Callable[[], object]) -> None:
         self._group = group
         self._presence = presence
         self._watch = watch

@@ -20,7 +20,7 @@ from streamfea.database.session.session import Sessions
 from streamfea.handlers.loading import Handler
 from streamfea.streams.connection.errors import is_outage
 from streamfea.streams.connection.reply_limit import ReplyTooLongError
-from streamfea.streams.consuming.group import Claimed, Group
+from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.name_lock import Presence
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.batch_size import Pace
@@ -65,7 +65,7 @@ class Worker:
     def __init__(
         self,
         handler: Handler,
-        group: Group,
+        group: GroupConsumer,
         reader: Reader,
         sessions: Sessions,
         stop: StopSignal,

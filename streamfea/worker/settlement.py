@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from streamfea.core.durations import format_duration, to_ms
 from streamfea.core.entry import Entry
-from streamfea.streams.consuming.group import Claimed, Group
+from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.operating.dead_letters import Reason, provenance
 from streamfea.worker.failures import Failures
@@ -46,7 +46,11 @@ class Settlement:
     """Writes down in Redis what became of the entries of one queue; `acknowledge` does so for the usual ones."""
 
     def __init__(
-        self, group: Group, acknowledge: Callable[[Sequence[str]], None], max_deliveries: int, backoff: timedelta
+        self,
+        group: GroupConsumer,
+        acknowledge: Callable[[Sequence[str]], None],
+        max_deliveries: int,
+        backoff: timedelta,
     ) -> None:
         self._group = group
         self._acknowledge = acknowledge

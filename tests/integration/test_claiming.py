@@ -11,7 +11,7 @@ from redis import Redis
 from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
-from streamfea.streams.consuming.group import Claimed, Group
+from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from tests.support.commands import Project
 from tests.support.waiting import wait_until
@@ -20,9 +20,9 @@ _HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def group(client: Redis, name: str) -> Group:
+def group(client: Redis, name: str) -> GroupConsumer:
     queue = Queue(name="q", handler="h", stream=name, claim_idle=timedelta(seconds=60))
-    group = Group(client, queue.ref, "me", queue.claim_idle)
+    group = GroupConsumer(client, queue.ref, "me", queue.claim_idle)
     group.create()
     return group
 
@@ -32,7 +32,7 @@ def test_thousands_that_wait_for_an_hour_do_not_delay_what_is_due(
 ) -> None:
     project.configure(backoff="1s", max_deliveries=1_000)
     queue = Queue(name="q", handler="recorder", stream=project.stream)
-    other = Group(client, queue.ref, "another", queue.claim_idle)
+    other = GroupConsumer(client, queue.ref, "another", queue.claim_idle)
     other.create()
     postpone(client, other, 5_000, idle_ms=60_000)
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "retry", "delay": "3s"})})
@@ -44,7 +44,7 @@ def test_thousands_that_wait_for_an_hour_do_not_delay_what_is_due(
 
 
 @pytest.mark.core
-def test_who_had_an_entry_is_told_whatever_lies_between(client: Any, group: Group) -> None:
+def test_who_had_an_entry_is_told_whatever_lies_between(client: Any, group: GroupConsumer) -> None:
     expected: dict[str, str] = {}
     for number in range(400):
         added = client.xadd(group.ref.stream, {"n": str(number)}).decode()
@@ -57,7 +57,7 @@ def test_who_had_an_entry_is_told_whatever_lies_between(client: Any, group: Grou
 
 
 def test_what_was_deleted_from_the_stream_loses_its_error_and_what_is_not_due_goes_back(
-    client: Redis, group: Group
+    client: Redis, group: GroupConsumer
 ) -> None:
     stream = group.ref.stream
     postpone(client, group, 3, idle_ms=60_000)
@@ -73,7 +73,7 @@ def test_what_was_deleted_from_the_stream_loses_its_error_and_what_is_not_due_go
     assert put_back[ids[1]] < 60_000
 
 
-def postpone(client: Any, group: Group, number: int, *, idle_ms: int) -> None:
+def postpone(client: Any, group: GroupConsumer, number: int, *, idle_ms: int) -> None:
     """Add so many entries and have them wait for an hour, having been put back `idle_ms` ago."""
     stream, due = group.ref.stream, group.now_ms() + _HOUR_MS
     error = LastError("Retry", "later").due(failed_at_ms=0, due_ms=due).to_json()
@@ -87,17 +87,17 @@ def postpone(client: Any, group: Group, number: int, *, idle_ms: int) -> None:
         at_once.execute()
 
 
-def set_idle(client: Any, group: Group, consumer: str, entry_id: str, idle_ms: int) -> None:
+def set_idle(client: Any, group: GroupConsumer, consumer: str, entry_id: str, idle_ms: int) -> None:
     client.xclaim(group.ref.stream, "streamfea", consumer, 0, [entry_id], idle=idle_ms, justid=True)
 
 
-def claim_all(group: Group, count: int) -> Iterator[Claimed]:
+def claim_all(group: GroupConsumer, count: int) -> Iterator[Claimed]:
     yield from group.claim(count)
     while not group.claim_finished:
         yield from group.claim(count)
 
 
-def pending(client: Any, group: Group) -> list[dict[str, Any]]:
+def pending(client: Any, group: GroupConsumer) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = client.xpending_range(group.ref.stream, "streamfea", "-", "+", 10_000)
     return found
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from streamfea.config.settings import Queue, RedisSettings
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.connection.errors import group_is_gone, is_outage, must_stop, told
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.legacy_lists import LegacyLists
 from streamfea.streams.consuming.reader import Reader
@@ -41,7 +41,7 @@ def meaning(error: RedisError) -> str:
 
 def errors_of(client: Redis) -> dict[str, RedisError]:
     """Return the errors, by name, of each kind of step that a worker takes: commands, scripts, a transaction."""
-    group = Group(client, _QUEUE.ref, "c", _QUEUE.claim_idle)
+    group = GroupConsumer(client, _QUEUE.ref, "c", _QUEUE.claim_idle)
     found: dict[str, RedisError] = {}
     steps: dict[str, Callable[[], object]] = {
         "create": group.create,
@@ -74,7 +74,7 @@ def prepared(folder: Path, *options: str) -> Iterator[tuple[Redis, int]]:
     with redis_server(folder, *options) as port, connect(port) as client:
         _run(client, "XADD", "s", "1-1", "record", "r")
         _run(client, "RPUSH", "{s}:list", "r")
-        group = Group(client, _QUEUE.ref, "c", _QUEUE.claim_idle)
+        group = GroupConsumer(client, _QUEUE.ref, "c", _QUEUE.claim_idle)
         group.create()
         Reader(client, group, 1 << 24).read(1, None)
         yield client, port
@@ -103,7 +103,7 @@ def test_a_server_that_is_still_loading_is_waited_for(tmp_path: Path) -> None:
         client.save()
     with redis_server(tmp_path, "--key-load-delay", "5000") as port, connect(port) as client:
         with pytest.raises(RedisError) as loading:
-            Reader(client, Group(client, _QUEUE.ref, "c", _QUEUE.claim_idle), 1 << 24).read(1, None)
+            Reader(client, GroupConsumer(client, _QUEUE.ref, "c", _QUEUE.claim_idle), 1 << 24).read(1, None)
         wait_until(lambda: answers(client), "it has loaded")
         assert errors_of(client) == {}
     assert meaning(loading.value) == "wait"
@@ -178,14 +178,14 @@ def test_a_command_that_a_script_or_a_transaction_may_not_run_is_told(
     _run(client, "ACL", "SETUSER", name, "on", ">pw", "~*", "+@all", f"-{command}")
     queue = _QUEUE.model_copy(update={"stream": f"{name}:s"})
     with open_redis(RedisSettings(url=redis_url, username=name, password=SecretStr("pw"))) as denied:
-        group = Group(denied, queue.ref, "c", queue.claim_idle)
+        group = GroupConsumer(denied, queue.ref, "c", queue.claim_idle)
         client.xadd(queue.stream, {"record": "r"})
         group.create()
         errors = []
         steps: list[Callable[[], object]] = [
             lambda: Reader(denied, group, 1 << 24).read(1, None),
             lambda: group.postpone(
-                [(Group(client, queue.ref, "c", queue.claim_idle).unseen((), 1)[0].id, LastError("E", "e"))], 0
+                [(GroupConsumer(client, queue.ref, "c", queue.claim_idle).unseen((), 1)[0].id, LastError("E", "e"))], 0
             ),
             lambda: group.claim(1),
             lambda: group.acknowledge_retried(["1-1"]),
@@ -215,7 +215,7 @@ def test_a_key_of_another_type_is_told_to_the_operator(tmp_path: Path, key: str)
 @pytest.mark.parametrize("how", ["destroy", "delete", "flush"])
 def test_a_group_that_vanishes_is_created_again_also_under_a_blocked_read(tmp_path: Path, how: str) -> None:
     with prepared(tmp_path) as (client, port), connect(port, block=2) as reading:
-        reader = Reader(reading, Group(reading, _QUEUE.ref, "c", _QUEUE.claim_idle), 1 << 24)
+        reader = Reader(reading, GroupConsumer(reading, _QUEUE.ref, "c", _QUEUE.claim_idle), 1 << 24)
         blocked = threading.Thread(target=lambda: reader.read(1, timedelta(seconds=2)))
         blocked.start()
         wait_until(lambda: client.info("clients")["blocked_clients"] == 1, "the read waits")

@@ -11,7 +11,7 @@ from streamfea.config.settings import Queue
 from streamfea.core.entry import Entry
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
-from streamfea.streams.consuming.group import Claimed, Group
+from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.leftovers import Sweeper
 from streamfea.streams.operating.retry_and_reject import make_due
@@ -45,9 +45,9 @@ _INTERFERENCES: Mapping[str, Callable[[Redis, str, str], None]] = {
 }
 
 
-def failed(client: Redis, stream: str, due_ms: int = _LATER) -> tuple[Group, str]:
+def failed(client: Redis, stream: str, due_ms: int = _LATER) -> tuple[GroupConsumer, str]:
     """Return a group that postpones an entry, and its id."""
-    group = Group(client, queue_of(stream).ref, "c", queue_of(stream).claim_idle)
+    group = GroupConsumer(client, queue_of(stream).ref, "c", queue_of(stream).claim_idle)
     group.create()
     entry_id = client.xadd(stream, {"record": "{}"}).decode()  # type: ignore[union-attr]  # redis-py leaves the types of replies open
     client.xreadgroup("streamfea", "c", {stream: ">"})
@@ -74,7 +74,7 @@ def test_a_sweep_removes_rubbish_and_nothing_else(client: Redis, name: str) -> N
     assert client.hkeys(errors_key(GroupRef(name, "streamfea"))) == [kept.encode()]
 
 
-_STEPS: Mapping[str, Callable[[Redis, Group, Entry], object]] = {
+_STEPS: Mapping[str, Callable[[Redis, GroupConsumer, Entry], object]] = {
     "postpone": lambda _, group, entry: group.postpone([(entry.id, LastError("E", "e"))], 0),
     "bury": lambda _, group, entry: group.bury([(entry, {"entry-id": entry.id})]),
     "hand over": lambda _, group, entry: group.hand_over([Claimed(entry.id, 1, LastError("E", "e"))]),

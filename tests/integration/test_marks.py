@@ -16,7 +16,7 @@ from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.streams.connection.keys import errors_key
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.marks import MARK_PREFIX, is_mark, join
 from streamfea.streams.consuming.reader import Reader
 from streamfea.streams.consuming.trim import Trimmer
@@ -124,7 +124,10 @@ def test_at_least_once_makes_no_mark(project: Project, client: Redis, rows: Rows
 @pytest.mark.core
 def test_what_was_read_from_a_stream_that_is_gone_changes_nothing_in_its_successor(client: Redis, name: str) -> None:
     queue = Queue(name="q", handler="h", stream=name, guarantee="exactly-once")
-    old, new = Group(client, queue.ref, "old", queue.claim_idle), Group(client, queue.ref, "new", queue.claim_idle)
+    old, new = (
+        GroupConsumer(client, queue.ref, "old", queue.claim_idle),
+        GroupConsumer(client, queue.ref, "new", queue.claim_idle),
+    )
     reader = Reader(client, old, 1 << 24)
     add_with_ids(client, name, range(2))
     first = old.join().mark
@@ -158,7 +161,7 @@ def test_a_mark_keeps_nothing_from_being_trimmed_and_lets_nothing_go(client: Red
 
 def test_a_stream_that_begins_anew_has_no_errors_of_its_predecessor(client: Redis, name: str) -> None:
     queue = Queue(name="q", handler="h", stream=name, guarantee="exactly-once")
-    group = Group(client, queue.ref, "c", queue.claim_idle)
+    group = GroupConsumer(client, queue.ref, "c", queue.claim_idle)
     group.join()
     client.hset(errors_key(GroupRef(name, "streamfea")), "1-0", "{}")
     client.delete(name)

@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004 - 
 from streamfea.config.settings import Queue, RedisSettings
 from streamfea.core.entry import Entry
 from streamfea.streams.connection.client import open_redis
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import Holder, Presence
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.lease import Lease
@@ -32,7 +32,7 @@ class Consumer:
 
     def __init__(self, client: Redis, stream: str) -> None:
         queue = Queue(name="q", handler="h", stream=stream)
-        self.group = Group(client, queue.ref, "c", queue.claim_idle)
+        self.group = GroupConsumer(client, queue.ref, "c", queue.claim_idle)
         self.group.create()
         self.reader = Reader(client, self.group, 1 << 24)
         self.client = client
@@ -175,7 +175,7 @@ def test_what_another_thread_is_taking_in_is_still_to_be_received(
 
 def test_leases_are_renewed_whatever_hinders_what_is_done_beside(client: Redis, consumer: Consumer) -> None:
     ref, claim_idle = consumer.group.ref, timedelta(milliseconds=600)
-    group = Group(consumer.client, ref, "c", claim_idle)
+    group = GroupConsumer(consumer.client, ref, "c", claim_idle)
     execute(client, "ACL", "SETUSER", ref.stream, "-xack")
     reader = Reader(consumer.client, group, 1 << 24)
     done, held = read(reader, 1), read(reader, 1)

@@ -13,7 +13,7 @@ from redis import Redis
 from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.name_lock import consumer_name
 from streamfea.streams.operating.dead_letters import dead_letters
@@ -63,7 +63,9 @@ def live_worker() -> str:
 
 
 def claimed_at_once(client: Redis, stream: str) -> list[str]:
-    return [one.id for one in Group(client, queue_of(stream).ref, "next", queue_of(stream).claim_idle).claim(100)]
+    return [
+        one.id for one in GroupConsumer(client, queue_of(stream).ref, "next", queue_of(stream).claim_idle).claim(100)
+    ]
 
 
 def test_an_entry_is_shown_whole_with_its_last_error_and_what_to_do(project: Project, client: Redis) -> None:
@@ -166,7 +168,7 @@ def test_an_entry_that_runs_alone_is_in_hand_and_keeps_the_note_of_that(client: 
     entry_id = deliver(client, name, "gone", {"record": "x"})
     fail(client, name, entry_id)
     list(make_due(client, queue_of(name).ref, queue_of(name).claim_idle, [entry_id], []))
-    worker = Group(client, queue_of(name).ref, live_worker(), queue_of(name).claim_idle)
+    worker = GroupConsumer(client, queue_of(name).ref, live_worker(), queue_of(name).claim_idle)
     [claimed] = worker.claim(1)
     entry = worker.deliver_alone(claimed)
     assert entry is not None
@@ -175,7 +177,7 @@ def test_an_entry_that_runs_alone_is_in_hand_and_keeps_the_note_of_that(client: 
     assert result.in_hand
     assert client.hget(errors_key(GroupRef(name, "streamfea")), entry_id) == note
     list(make_due(client, queue_of(name).ref, queue_of(name).claim_idle, [entry_id], [live_worker()]))
-    [again] = Group(client, queue_of(name).ref, "next", queue_of(name).claim_idle).claim(1)
+    [again] = GroupConsumer(client, queue_of(name).ref, "next", queue_of(name).claim_idle).claim(1)
     assert again.last_error is not None
     assert (again.last_error.alone, again.last_error.error) == (live_worker(), "no luck")
 

@@ -19,7 +19,7 @@ from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.legacy_lists import legacy_backlog
 from streamfea.streams.consuming.marks import Joined, join, mark_group
 
-__all__ = ["Claimed", "Group", "fields_of"]
+__all__ = ["Claimed", "GroupConsumer", "fields_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Claimed(NamedTuple):
     owner: str = ""
 
 
-class Group:
+class GroupConsumer:
     """The consumer `consumer` of the consumer group `ref`.
 
     An entry that nobody has touched for `claim_idle` may be claimed.

@@ -16,7 +16,7 @@ from streamfea.core.durations import to_ms
 from streamfea.core.entry import Entry
 from streamfea.streams.connection.errors import group_is_gone
 from streamfea.streams.connection.reply_limit import replies_up_to
-from streamfea.streams.consuming.group import Group, fields_of
+from streamfea.streams.consuming.group import GroupConsumer, fields_of
 from streamfea.streams.consuming.marks import mark_group
 
 __all__ = ["Reader"]
@@ -31,11 +31,12 @@ class Reader:
     """Reads what is new for a group's consumer, and acknowledges what it has done.
 
     What redis-py raises when the server is away is raised, by whichever method meets it; what was to be acknowledged
-    still is then. `ReplyTooLongError` is raised for several entries that are many times as long as `batch_bytes`. Of
-    entries that a lost reply held, or one too long, `Group.unseen()` tells. Another thread may call `catch_up()`.
+    still is then. `ReplyTooLongError` is raised for several entries that are many times as long as `batch_bytes`.
+    `GroupConsumer.unseen()` lists the entries of a reply that was lost or too long. Another thread may call
+    `catch_up()`.
     """
 
-    def __init__(self, client: Redis, group: Group, batch_bytes: int) -> None:
+    def __init__(self, client: Redis, group: GroupConsumer, batch_bytes: int) -> None:
         self._client: Any = client  # redis-py leaves the types of replies open
         client.set_response_callback("XREADGROUP", _delivered)  # for all uses of this client, of which there is one
         self._group = group

@@ -16,7 +16,7 @@ from streamfea.streams.connection.errors import group_is_gone
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.connection.names import name_of
 from streamfea.streams.connection.scripts import Scripts
-from streamfea.streams.consuming.group import Group
+from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.operating.dead_letters import provenance
 from streamfea.streams.operating.members import members
@@ -102,7 +102,7 @@ def reject(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str, n
             failed_at_ms=server_now_ms(client),
         )
         entry = Entry(ref.queue, ref.stream, entry_id, _fields(client, ref, entry_id))
-        [buried] = Group(client, ref, pending.consumer, claim_idle).bury([(entry, origin)])
+        [buried] = GroupConsumer(client, ref, pending.consumer, claim_idle).bury([(entry, origin)])
         if buried:
             in_hand = pending.state == "in-flight" and pending.consumer not in not_at_work
             return Unstuck(entry_id, "rejected", pending.consumer, pending.idle_ms, in_hand=in_hand)
