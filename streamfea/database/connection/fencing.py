@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from streamfea.core.group_ref import GroupRef
-from streamfea.database.connection.group_digest import digest_of
+from streamfea.database.connection.group_digest import group_digest
 
 __all__ = ["end_transactions", "session_name"]
 
@@ -30,7 +30,7 @@ def session_name(ref: GroupRef, consumer: str) -> str:
 
     A digest of the stream and the group is part of it: in another group the same name is another's.
     """
-    prefix = f"{_PREFIX}{digest_of(ref).hex()} "
+    prefix = f"{_PREFIX}{group_digest(ref).hex()} "
     plain = consumer.encode("ascii", "replace").decode()
     return prefix + plain[-(_LONGEST_NAME - len(prefix)) :]
 

@@ -4,9 +4,9 @@ from hashlib import sha256
 
 from streamfea.core.group_ref import GroupRef
 
-__all__ = ["digest_of"]
+__all__ = ["group_digest"]
 
 
-def digest_of(ref: GroupRef) -> bytes:
+def group_digest(ref: GroupRef) -> bytes:
     """Return 8 bytes that no two groups share, for all that matters."""
     return sha256(f"{ref.stream}\0{ref.group}".encode()).digest()[:8]

@@ -25,7 +25,7 @@ from streamfea.config.settings import Queue
 from streamfea.core.entry import MARKS
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.connection.driver import driver_of, has_begun
-from streamfea.database.connection.group_digest import digest_of
+from streamfea.database.connection.group_digest import group_digest
 from streamfea.database.exactly_once.entry_ids import from_bigints, to_bigints
 
 __all__ = ["LEDGER_TABLES", "MARGIN", "Ledger", "ledger_of", "ledger_tables"]
@@ -119,7 +119,7 @@ class Ledger:
     """The entries of one stream that one group has done; which stream of its name, `follow()` says."""
 
     def __init__(self, ref: GroupRef) -> None:
-        self._unmarked = int.from_bytes(digest_of(ref), signed=True)
+        self._unmarked = int.from_bytes(group_digest(ref), signed=True)
         self._family = self._unmarked & ~_LAST_MARK
         self._source = self._unmarked
 
