@@ -14,7 +14,7 @@ from streamfea.processes.child import preflight_main
 from streamfea.processes.shim import feeding, run_shim
 from streamfea.processes.supervisor import Supervisor
 from streamfea.processes.worker_process import run_worker
-from streamfea.streams.consuming.name_lock import Holder, consumer_name
+from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
 from streamfea.worker.outage import Interrupted
 from streamfea.worker.process_guard import guarded
 from streamfea.worker.stop_signal import StopAtOnce, StopSignal
@@ -116,7 +116,7 @@ def _consume_here(
     try:
         preflight_main(stop, settings, queues, create_tables)
         with guarded(), feeding(settings, queues, stop):
-            run_worker(settings, queues[0], consumer_name(name, 1), Holder.here(), stop, until_empty=until_empty)
+            run_worker(settings, queues[0], consumer_name(name, 1), NameHolder.here(), stop, until_empty=until_empty)
     except Interrupted:
         return
 

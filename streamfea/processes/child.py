@@ -19,7 +19,7 @@ from streamfea.errors import ConfigurationError
 from streamfea.observe.logs import say_in_every_line
 from streamfea.processes.shim import run_shim
 from streamfea.processes.worker_process import run_worker
-from streamfea.streams.consuming.name_lock import Holder
+from streamfea.streams.consuming.name_lock import NameHolder
 from streamfea.worker.loop import Predecessor
 from streamfea.worker.outage import Interrupted
 from streamfea.worker.process_guard import guarded
@@ -132,7 +132,7 @@ def worker_main(
     settings: Settings,
     queue: Queue,
     consumer: str,
-    holder: Holder,
+    holder: NameHolder,
     until_empty: bool,
     predecessors: Sequence[Predecessor],
     watch: Watch,

@@ -26,7 +26,7 @@ from streamfea.processes.child import (
     worker_main,
 )
 from streamfea.processes.lease_substitute import blocked_after, runs, stand_in_main
-from streamfea.streams.consuming.name_lock import Holder, consumer_name
+from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
 from streamfea.worker.loop import Predecessor
 from streamfea.worker.stop_signal import StopSignal
 
@@ -61,7 +61,7 @@ class Supervisor:
         self._at_once = False
         self._until_empty = until_empty
         self._name = name
-        self._holder = Holder.here()
+        self._holder = NameHolder.here()
         self._liveness = os.pipe()
         self._slots = [_Slot(queue, number) for queue in queues for number in range(1, queue.workers + 1)]
         self._slots += [_Slot(queue, 0, is_shim=True) for queue in queues if queue.legacy_lists]

@@ -15,7 +15,7 @@ from streamfea.database.session.session import open_sessions
 from streamfea.handlers.loading import load_handler
 from streamfea.processes.servers import open_servers
 from streamfea.streams.consuming.group import GroupConsumer
-from streamfea.streams.consuming.name_lock import Holder, Presence
+from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.janitor import Janitor
 from streamfea.worker.loop import Predecessor, Worker
@@ -38,7 +38,7 @@ def run_worker(
     settings: Settings,
     queue: Queue,
     consumer: str,
-    holder: Holder,
+    holder: NameHolder,
     stop: StopSignal,
     *,
     until_empty: bool = False,
@@ -64,7 +64,7 @@ def run_worker(
             open_sessions(engine, bulk=queue.bulk),
             stop,
             Janitor(client, queue.ref, queue.retention, consumer, prune_ledger=_pruning(engine, ledger)),
-            Presence(client, queue.ref, consumer, holder, (watch or Watch()).running),
+            NameLock(client, queue.ref, consumer, holder, (watch or Watch()).running),
             ledger=ledger,
             until_empty=until_empty,
             predecessors=predecessors,

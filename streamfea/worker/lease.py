@@ -9,7 +9,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from streamfea.streams.consuming.group import GroupConsumer
-from streamfea.streams.consuming.name_lock import Presence
+from streamfea.streams.consuming.name_lock import NameLock
 from streamfea.worker.transaction import Watch
 
 __all__ = ["Lease", "renew_every"]
@@ -26,9 +26,9 @@ class Lease:
     renew what it holds with the rest.
     """
 
-    def __init__(self, group: GroupConsumer, presence: Presence, watch: Watch, beside: Callable[[], object]) -> None:
+    def __init__(self, group: GroupConsumer, name_lock: NameLock, watch: Watch, beside: Callable[[], object]) -> None:
         self._group = group
-        self._presence = presence
+        self._name_lock = name_lock
         self._watch = watch
         self._beside = beside
         self.every_seconds = renew_every(group.claim_idle)
@@ -88,7 +88,7 @@ class Lease:
                     log.debug("could not renew", reason=str(error))
 
     def _keep_name(self) -> None:
-        other = self._presence.renew()
+        other = self._name_lock.renew()
         if other is not None:
             # Whatever this process acknowledged, postponed or handed over from now on would be the other's.
             log.error("another process consumes under this name: ending at once", name=self._group.consumer, by=other)
@@ -97,4 +97,4 @@ class Lease:
 
 def renew_every(claim_idle: timedelta) -> float:
     """Return how many seconds lie between two renewals of what a worker holds, and of its name."""
-    return min(claim_idle.total_seconds() / 3, Presence.RENEW_EVERY_SECONDS)
+    return min(claim_idle.total_seconds() / 3, NameLock.RENEW_EVERY_SECONDS)

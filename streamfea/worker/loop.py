@@ -21,7 +21,7 @@ from streamfea.handlers.loading import Handler
 from streamfea.streams.connection.errors import is_outage
 from streamfea.streams.connection.reply_limit import ReplyTooLongError
 from streamfea.streams.consuming.group import Claimed, GroupConsumer
-from streamfea.streams.consuming.name_lock import Presence
+from streamfea.streams.consuming.name_lock import NameLock
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.batch_size import Pace
 from streamfea.worker.commits import group_commit
@@ -70,7 +70,7 @@ class Worker:
         sessions: Sessions,
         stop: StopSignal,
         janitor: Janitor,
-        presence: Presence,
+        name_lock: NameLock,
         *,
         ledger: Ledger | None = None,
         until_empty: bool = False,
@@ -91,8 +91,8 @@ class Worker:
         self._postgresql = Patience("PostgreSQL", _is_away, stop)
         self._reader = reader
         self._settlement = Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff)
-        self._presence = presence
-        self._lease = Lease(group, presence, watch or Watch(), lambda: reader.catch_up(self._hold))
+        self._name_lock = name_lock
+        self._lease = Lease(group, name_lock, watch or Watch(), lambda: reader.catch_up(self._hold))
         self._ledger = ledger
         self._join = joining(group, ledger, sessions, self._redis, self._postgresql)
         self._holding: dict[str, Claimed | Entry] = {}
@@ -162,13 +162,13 @@ class Worker:
 
     def _take_name(self) -> None:
         """Wait until no other process consumes under this consumer's name."""
-        other = self._redis.call(self._presence.renew)
+        other = self._redis.call(self._name_lock.renew)
         if other is not None:
             log.warning("waiting for another process to give up its name", name=self._group.consumer, held_by=other)
         while other is not None:
             if self._stop.wait(_ASK_FOR_NAME_EVERY_SECONDS):
                 raise Interrupted("stopped while waiting for a name")
-            other = self._redis.call(self._presence.renew)
+            other = self._redis.call(self._name_lock.renew)
 
     def _succeed(self, dead: Predecessor) -> None:
         """Take over what a worker that this one replaces has left, without waiting for `claim_idle`."""
@@ -412,7 +412,7 @@ class Worker:
             self._redis.call(lambda: self._group.hand_over(map(_never_started, self._holding.values())))
             log.info("handed over to the other consumers", entries=len(self._holding))
         self._redis.call(self._group.leave)
-        self._redis.call(self._presence.end)
+        self._redis.call(self._name_lock.end)
 
     def _receive_last(self) -> None:
         """Hold what was asked for ahead, to hand it over; if its reply is lost, hand over what nobody has seen."""

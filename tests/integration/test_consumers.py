@@ -12,8 +12,8 @@ from redis import Redis
 
 from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
-from streamfea.streams.connection.keys import presence_key
-from streamfea.streams.consuming.name_lock import Holder, consumer_name
+from streamfea.streams.connection.keys import name_lock_key
+from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
 from streamfea.streams.operating.members import forget_if_idle, members
 from streamfea.worker.janitor import Janitor
 from tests.support.commands import Project
@@ -111,10 +111,10 @@ def test_a_process_whose_name_went_to_another_ends(project: Project, client: Red
     client.xadd(project.stream, {"record": '{"n": 1}'})  # as above
     with project.consuming("--name", "web", "--workers", "1") as consumer:
         wait_until(lambda: members(client, queue_of(project.stream).ref), "it consumes")
-        client.set(presence_key(GroupRef(project.stream, "streamfea"), "web-1"), str(Holder.here()))
+        client.set(name_lock_key(GroupRef(project.stream, "streamfea"), "web-1"), str(NameHolder.here()))
         wait_until(lambda: "ending at once" in consumer.log(), "it notices")
         wait_until(lambda: "waiting for another process" in consumer.log(), "its successor waits")
-        client.delete(presence_key(GroupRef(project.stream, "streamfea"), "web-1"))
+        client.delete(name_lock_key(GroupRef(project.stream, "streamfea"), "web-1"))
         wait_until(lambda: consumer.log().count("consuming") == 2, "and goes on")
 
 

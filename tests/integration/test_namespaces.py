@@ -8,8 +8,8 @@ from redis import Redis
 
 from streamfea.core.group_ref import GroupRef
 from streamfea.core.origin import namespace, own_start
-from streamfea.streams.connection.keys import presence_key
-from streamfea.streams.consuming.name_lock import Holder
+from streamfea.streams.connection.keys import name_lock_key
+from streamfea.streams.consuming.name_lock import NameHolder
 from streamfea.streams.operating.members import members
 from streamfea.streams.operating.retry_and_reject import consumers_not_at_work
 from tests.integration.test_consumers import join, queue_of
@@ -26,8 +26,8 @@ def name_in(where: str, pid: int, since: str) -> str:
 
 def hold(client: Redis, project: Project, name: str, where: str, pid: int, since: str) -> None:
     """Have a live process keep the name."""
-    holder = Holder(socket.gethostname(), pid, "00000000", where, started=since)
-    client.set(presence_key(GroupRef(project.stream, "streamfea"), name), str(holder))
+    holder = NameHolder(socket.gethostname(), pid, "00000000", where, started=since)
+    client.set(name_lock_key(GroupRef(project.stream, "streamfea"), name), str(holder))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_names_of_an_older_version_do_not_tell_who_is_certain_to_be_dead(
     heard = f"{socket.gethostname()}-{_NO_PROCESS}-2-abcd"
     join(client, stream, heard)
     client.set(
-        presence_key(GroupRef(stream, "streamfea"), heard), f"{socket.gethostname()} {_NO_PROCESS} 00000000 4026531836"
+        name_lock_key(GroupRef(stream, "streamfea"), heard), f"{socket.gethostname()} {_NO_PROCESS} 00000000 4026531836"
     )
     assert [one.has_ended for one in members(client, queue_of(stream).ref)] == [False, False]
     assert consumers_not_at_work(client, queue_of(stream).ref) == []

@@ -16,7 +16,7 @@ from streamfea.config.settings import Queue, RedisSettings
 from streamfea.core.entry import Entry
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.consuming.group import GroupConsumer
-from streamfea.streams.consuming.name_lock import Holder, Presence
+from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.lease import Lease
 from streamfea.worker.transaction import Watch
@@ -180,8 +180,8 @@ def test_leases_are_renewed_whatever_hinders_what_is_done_beside(client: Redis, 
     reader = Reader(consumer.client, group, 1 << 24)
     done, held = read(reader, 1), read(reader, 1)
     reader.acknowledge(done)
-    presence = Presence(consumer.client, ref, "c", Holder.here())
-    lease = Lease(group, presence, Watch(), lambda: reader.catch_up(lambda _: None))
+    name_lock = NameLock(consumer.client, ref, "c", NameHolder.here())
+    lease = Lease(group, name_lock, Watch(), lambda: reader.catch_up(lambda _: None))
     lease.hold(held)
     lease.start()
     idle_ms: list[int] = []

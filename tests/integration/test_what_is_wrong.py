@@ -12,8 +12,8 @@ from redis import Redis
 
 from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
-from streamfea.streams.connection.keys import dead_letters_key, errors_key, presence_key
-from streamfea.streams.consuming.name_lock import Holder
+from streamfea.streams.connection.keys import dead_letters_key, errors_key, name_lock_key
+from streamfea.streams.consuming.name_lock import NameHolder
 from streamfea.streams.operating.members import members
 from streamfea.streams.operating.status import queue_status
 from tests.integration.test_consumers import dead_name
@@ -65,8 +65,8 @@ def test_a_worker_is_known_by_its_own_process(project: Project, client: Redis, r
 def test_a_process_of_another_pid_namespace_is_not_looked_for_here(lone: Project, client: Redis) -> None:
     client.xgroup_create(lone.stream, "streamfea", id="0", mkstream=True)
     client.xgroup_createconsumer(lone.stream, "streamfea", "boxed")
-    boxed = Holder(socket.gethostname(), _NO_PROCESS, "token", "1")
-    client.set(presence_key(GroupRef(lone.stream, "streamfea"), "boxed"), str(boxed))
+    boxed = NameHolder(socket.gethostname(), _NO_PROCESS, "token", "1")
+    client.set(name_lock_key(GroupRef(lone.stream, "streamfea"), "boxed"), str(boxed))
     [member] = members(client, queue_of(lone.stream).ref)
     assert (member.alive, member.pid, member.has_ended) == ("yes", _NO_PROCESS, False)
 

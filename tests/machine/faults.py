@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from streamfea.config.settings import ConsumerSettings
 from streamfea.core.group_ref import GroupRef
-from streamfea.streams.connection.keys import presence_key
+from streamfea.streams.connection.keys import name_lock_key
 from tests.machine.consumers import Fleet
 from tests.machine.history import History, now_ms
 from tests.machine.producers import STREAM
@@ -160,7 +160,7 @@ class Faults:
                 client.eval(_AGE_ALL_PENDING, 1, STREAM, _GROUP, _HOUR_MS)
             except ResponseError:  # the group is gone
                 return
-            for key in client.scan_iter(presence_key(GroupRef(STREAM, _GROUP), "*")):
+            for key in client.scan_iter(name_lock_key(GroupRef(STREAM, _GROUP), "*")):
                 client.delete(key)
 
     def _terminate_backends(self) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from streamfea.core.group_ref import GroupRef
-from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, presence_key
+from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, name_lock_key
 
 _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="{}"), min_size=1)
 
@@ -15,7 +15,7 @@ def keys(stream: str, group: str, consumer: str) -> list[str]:
         dead_letters_key(GroupRef(stream, group)),
         errors_key(GroupRef(stream, group)),
         janitor_key(GroupRef(stream, group)),
-        presence_key(GroupRef(stream, group), consumer),
+        name_lock_key(GroupRef(stream, group), consumer),
     ]
 
 

@@ -31,6 +31,6 @@ def janitor_key(ref: GroupRef) -> str:
     return f"{in_slot_of(ref.stream)}:janitor:{ref.group}"
 
 
-def presence_key(ref: GroupRef, consumer: str) -> str:
-    """Return the key that is there as long as a process consumes under the name `consumer`."""
+def name_lock_key(ref: GroupRef, consumer: str) -> str:
+    """Return the key that of the lock by which one process has the name `consumer`."""
     return f"{in_slot_of(ref.stream)}:consumer:{ref.group}:{consumer}"

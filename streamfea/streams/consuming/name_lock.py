@@ -16,10 +16,10 @@ from streamfea.core.durations import to_ms
 from streamfea.core.group_ref import GroupRef
 from streamfea.core.origin import namespace, own_start, still_runs
 from streamfea.streams.connection.errors import is_full
-from streamfea.streams.connection.keys import presence_key
+from streamfea.streams.connection.keys import name_lock_key
 from streamfea.streams.connection.scripts import Scripts
 
-__all__ = ["Holder", "Presence", "Running", "consumer_name"]
+__all__ = ["NameHolder", "NameLock", "Running", "consumer_name"]
 
 _LIFETIME = timedelta(seconds=10)
 # Versions before wrote three words.
@@ -38,7 +38,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class NameHolder:
     """The process that has a name, and what it runs.
 
     `token` is handed down to all that replace one another under the name: they are the same holder. `namespace` and
@@ -95,8 +95,8 @@ class Holder:
         return bool(self.started) and self.namespace == namespace() and not still_runs(self.pid, self.started)
 
 
-class Presence:
-    """The claim of `holder` to be the only process that consumes as `consumer`.
+class NameLock:
+    """The lock on a name: `holder` alone may consume as `consumer`.
 
     It lasts ten seconds, unless it is renewed. Each renewal notes what `running` tells: which entry's record runs, and
     for how many seconds it has.
@@ -111,11 +111,11 @@ class Presence:
         client: Redis,
         ref: GroupRef,
         consumer: str,
-        holder: Holder,
+        holder: NameHolder,
         running: Callable[[], tuple[str, float] | None] = lambda: None,
     ) -> None:
         self._scripts = Scripts(client)
-        self._key = presence_key(ref, consumer)
+        self._key = name_lock_key(ref, consumer)
         self._holder = holder
         self._running = running
 
@@ -143,7 +143,7 @@ class Presence:
         reply = self._scripts.run("hold_name", [self._key], arguments)
         if not reply:
             return None
-        other = Holder.parse(reply)
+        other = NameHolder.parse(reply)
         return f"process {other.pid} on {other.host}" if other else reply.decode("utf-8", "backslashreplace")
 
 

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from streamfea.config.settings import Queue
 from streamfea.core.check_result import Finding
 from streamfea.streams.connection.errors import is_full, is_outage, is_unknown_command, reason_of, remedy_of
-from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, presence_key
+from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, name_lock_key
 
 __all__ = ["inspect_redis", "why_useless"]
 
@@ -260,9 +260,9 @@ def _workers_commands(queue: Queue) -> Iterator[_Command]:
     yield ["XTRIM", stream], ["MINID", "0-0"]
     yield ["XDEL", stream], ["0-0"]
     yield ["SET", janitor_key(queue.ref)], ["nobody", "NX", "XX"]
-    yield ["GET", presence_key(queue.ref, "nobody")], []
-    yield ["MGET", presence_key(queue.ref, "nobody")], []
-    yield ["DEL", presence_key(queue.ref, "nobody")], []
+    yield ["GET", name_lock_key(queue.ref, "nobody")], []
+    yield ["MGET", name_lock_key(queue.ref, "nobody")], []
+    yield ["DEL", name_lock_key(queue.ref, "nobody")], []
     yield ["EXISTS", stream], []
     yield ["HSET", errors], []
     yield ["HMGET", errors], ["0-0"]

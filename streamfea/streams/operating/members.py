@@ -13,10 +13,10 @@ from streamfea.core.durations import to_ms
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.clock import server_now_ms
 from streamfea.streams.connection.errors import group_is_gone
-from streamfea.streams.connection.keys import presence_key
+from streamfea.streams.connection.keys import name_lock_key
 from streamfea.streams.connection.names import name_of
 from streamfea.streams.connection.scripts import Scripts
-from streamfea.streams.consuming.name_lock import Holder, Presence
+from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 
 __all__ = ["Alive", "Member", "forget_all_idle", "forget_if_idle", "members"]
 
@@ -57,12 +57,12 @@ def members(client: Redis, ref: GroupRef) -> list[Member]:
             return []
         raise
     names = [name_of(reply["name"]) for reply in replies]
-    keys = [presence_key(ref, name) for name in names]
+    keys = [name_lock_key(ref, name) for name in names]
     holders: Any = client.mget(keys) if keys else []
     now_ms = server_now_ms(client)
     return sorted(
         (
-            _member(ref, name, Holder.parse(holder), reply, now_ms)
+            _member(ref, name, NameHolder.parse(holder), reply, now_ms)
             for name, holder, reply in zip(names, holders, replies, strict=True)
         ),
         key=lambda one: one.name,
@@ -91,8 +91,8 @@ def forget_all_idle(client: Redis, ref: GroupRef, consumers: Sequence[str], idle
         raise
 
 
-def _member(ref: GroupRef, name: str, present: Holder | None, reply: dict[str, Any], now_ms: int) -> Member:
-    holder = present or Holder.named(name)
+def _member(ref: GroupRef, name: str, present: NameHolder | None, reply: dict[str, Any], now_ms: int) -> Member:
+    holder = present or NameHolder.named(name)
     running = present.running if present else None
     idle_ms = int(reply["idle"])
     seen = datetime.fromtimestamp((now_ms - idle_ms) / 1000, tz=UTC)
@@ -112,11 +112,11 @@ def _member(ref: GroupRef, name: str, present: Holder | None, reply: dict[str, A
     )
 
 
-def _alive(holder: Holder | None, idle_ms: int, *, is_present: bool) -> Alive:
+def _alive(holder: NameHolder | None, idle_ms: int, *, is_present: bool) -> Alive:
     """Tell by the name, which every live process renews; before that, or on a full server, by what was heard of it."""
     if holder is None:
         return "unknown"
     if holder.has_ended:
         return "no"
-    was_heard_of = holder.host == socket.gethostname() and idle_ms < to_ms(Presence.LIFETIME)
+    was_heard_of = holder.host == socket.gethostname() and idle_ms < to_ms(NameLock.LIFETIME)
     return "yes" if is_present or was_heard_of else "no"
