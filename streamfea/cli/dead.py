@@ -35,11 +35,11 @@ from streamfea.cli.dead_choice import (
 from streamfea.cli.dead_moves import purge_letters, replay_letters
 from streamfea.cli.progress import bulk
 from streamfea.cli.rendering import ErrorCounts, plain
-from streamfea.cli.show import found_as_json, print_found
+from streamfea.cli.show import print_view, view_as_json
 from streamfea.config.settings import Queue
 from streamfea.streams.connection.clock import server_now_ms
 from streamfea.streams.operating.dead_letters import DeadLetter
-from streamfea.streams.operating.find_entry import found_dead
+from streamfea.streams.operating.find_entry import view_of_letter
 
 __all__ = ["register"]
 
@@ -143,7 +143,7 @@ def show_letters(
     with open_client(settings) as client:
         letters, unknown = select(client, chosen, wanted)
         if json:
-            print_json(found_as_json(chosen, found_dead(letter)) for letter in letters)
+            print_json(view_as_json(chosen, view_of_letter(letter)) for letter in letters)
         else:
             _print_whole(chosen, letters, server_now_ms(client))
     refuse(chosen, unknown)
@@ -188,4 +188,4 @@ def _print_whole(queue: Queue, letters: Iterable[DeadLetter], now_ms: int) -> No
     for number, letter in enumerate(letters):
         if number:
             console().rule(style="dim")
-        print_found(queue, found_dead(letter), now_ms)
+        print_view(queue, view_of_letter(letter), now_ms)

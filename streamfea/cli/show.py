@@ -28,9 +28,9 @@ from streamfea.core.printable import printable
 from streamfea.core.record_field import RecordField
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.streams.connection.clock import age_ms, server_now_ms
-from streamfea.streams.operating.find_entry import Found, look_up
+from streamfea.streams.operating.find_entry import EntryView, look_up
 
-__all__ = ["found_as_json", "print_found", "register"]
+__all__ = ["print_view", "register", "view_as_json"]
 
 _STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red", "dead": "bold red"}
 
@@ -63,82 +63,82 @@ def show(
     settings = read_settings(config)
     [chosen] = settings.select([queue])
     with open_client(settings) as client:
-        found = look_up(client, chosen.ref, chosen.claim_idle, wanted)
+        view = look_up(client, chosen.ref, chosen.claim_idle, wanted)
         now_ms = server_now_ms(client)
-    if found is None:
+    if view is None:
         raise StreamfeaError(
             f"queue {queue}: there is no entry {wanted} in {chosen.stream}, and no dead letter of it; "
             "it was never there, or it is done and trimmed"
         )
     if raw:
-        _write_record(chosen, found)
+        _write_record(chosen, view)
     elif json:
-        print_json([found_as_json(chosen, found)])
+        print_json([view_as_json(chosen, view)])
     else:
-        print_found(chosen, found, now_ms)
+        print_view(chosen, view, now_ms)
 
 
-def found_as_json(queue: Queue, found: Found) -> dict[str, Any]:
+def view_as_json(queue: Queue, view: EntryView) -> dict[str, Any]:
     """Return an entry for programs."""
-    error, pending, letter = found.error, found.pending, found.letter
+    error, pending, letter = view.error, view.pending, view.letter
     return {
         "queue": queue.name,
         "stream": queue.stream,
-        "id": found.id,
-        "state": found.state,
-        "consumer": found.consumer,
+        "id": view.id,
+        "state": view.state,
+        "consumer": view.consumer,
         "idle_ms": pending.idle_ms if pending else None,
-        "deliveries": found.deliveries,
-        "due_at_ms": (found.last_error.due_ms or None) if found.last_error else None,
+        "deliveries": view.deliveries,
+        "due_at_ms": (view.last_error.due_ms or None) if view.last_error else None,
         "dead_letter": letter.id if letter else None,
         "reason": letter.reason if letter else None,
         "failed_at": letter.failed_at if letter else None,
         "error_type": error.type if error else None,
         "error": error.error if error else None,
         "traceback": error.traceback if error else None,
-        "fields": None if found.fields is None else fields_as_json(found.fields),
+        "fields": None if view.fields is None else fields_as_json(view.fields),
     }
 
 
-def print_found(queue: Queue, found: Found, now_ms: int) -> None:
+def print_view(queue: Queue, view: EntryView, now_ms: int) -> None:
     """Print an entry for people."""
     out = console()
-    state = (found.state, _STATE_STYLES.get(found.state, "bold"))
-    out.print(Text.assemble((found.id, "bold"), f" in queue {queue.name}: ", state), soft_wrap=True)
-    for line in _about(found, now_ms):
+    state = (view.state, _STATE_STYLES.get(view.state, "bold"))
+    out.print(Text.assemble((view.id, "bold"), f" in queue {queue.name}: ", state), soft_wrap=True)
+    for line in _about(view, now_ms):
         out.print(text_of(line), soft_wrap=True)
-    out.print(text_of(_remedy(queue.name, found), "dim"), soft_wrap=True)
+    out.print(text_of(_remedy(queue.name, view), "dim"), soft_wrap=True)
     out.print()
-    if found.fields:
-        out.print(rendered_fields(found.fields, _SHOWN_ON_TERMINAL if out.is_terminal else None), soft_wrap=True)
+    if view.fields:
+        out.print(rendered_fields(view.fields, _SHOWN_ON_TERMINAL if out.is_terminal else None), soft_wrap=True)
     else:
-        out.print("It has no fields: it was deleted from the stream." if found.pending else "It has no fields.")
-    if found.error is not None:
+        out.print("It has no fields: it was deleted from the stream." if view.pending else "It has no fields.")
+    if view.error is not None:
         out.print()
-        out.print(text_of(f"{found.error.type}: {found.error.error}", "bold red"), soft_wrap=True)
-        if found.error.traceback:
+        out.print(text_of(f"{view.error.type}: {view.error.error}", "bold red"), soft_wrap=True)
+        if view.error.traceback:
             out.print()
-            out.print(text_of(found.error.traceback.rstrip()), soft_wrap=True)
+            out.print(text_of(view.error.traceback.rstrip()), soft_wrap=True)
 
 
-def _about(found: Found, now_ms: int) -> Iterator[str]:
+def _about(view: EntryView, now_ms: int) -> Iterator[str]:
     """Yield a line for each thing that has happened to an entry."""
-    milliseconds, _, _ = found.id.partition("-")
-    yield f"added      {utc(int(milliseconds))}, {human_ms(age_ms(found.id, now_ms))} ago"
-    if found.deliveries is not None:
-        times = counted(found.deliveries, "time", "times")
-        yield f"delivered  {times}, last to {printable(found.consumer or '?', one_line=True)}"
-    if found.pending is not None:
-        yield f"idle       {human_ms(found.pending.idle_ms)}"
-        if found.last_error and found.last_error.due_ms > now_ms:
-            yield f"due in     {human_ms(found.last_error.due_ms - now_ms)}"
-    if found.letter is not None:
-        ago, reason = human_ms(now_ms - found.letter.failed_at_ms), printable(found.letter.reason, one_line=True)
-        yield f"died       {ago} ago, {reason}; dead letter {found.letter.id}"
+    milliseconds, _, _ = view.id.partition("-")
+    yield f"added      {utc(int(milliseconds))}, {human_ms(age_ms(view.id, now_ms))} ago"
+    if view.deliveries is not None:
+        times = counted(view.deliveries, "time", "times")
+        yield f"delivered  {times}, last to {printable(view.consumer or '?', one_line=True)}"
+    if view.pending is not None:
+        yield f"idle       {human_ms(view.pending.idle_ms)}"
+        if view.last_error and view.last_error.due_ms > now_ms:
+            yield f"due in     {human_ms(view.last_error.due_ms - now_ms)}"
+    if view.letter is not None:
+        ago, reason = human_ms(now_ms - view.letter.failed_at_ms), printable(view.letter.reason, one_line=True)
+        yield f"died       {ago} ago, {reason}; dead letter {view.letter.id}"
 
 
-def _remedy(queue: str, found: Found) -> str:
-    match found.state:
+def _remedy(queue: str, view: EntryView) -> str:
+    match view.state:
         case "waiting":
             return "Not delivered yet: a worker will read it in its turn."
         case "acknowledged":
@@ -147,25 +147,25 @@ def _remedy(queue: str, found: Found) -> str:
             return "A worker has it, and may be running it right now."
         case "retrying":
             return (
-                f"streamfea retry {queue} {found.id} makes it due now, streamfea reject {queue} {found.id} gives it up."
+                f"streamfea retry {queue} {view.id} makes it due now, streamfea reject {queue} {view.id} gives it up."
             )
         case "stranded":
             return f"No worker takes it: streamfea consume {queue} has to run."
         case "dead":
-            letter = found.letter.id if found.letter else ""
+            letter = view.letter.id if view.letter else ""
             return f"streamfea dead replay {queue} {letter} puts it back on the stream."
 
 
-def _write_record(queue: Queue, found: Found) -> None:
-    entry = Entry(queue.name, queue.stream, found.id, found.fields or {})
+def _write_record(queue: Queue, view: EntryView) -> None:
+    entry = Entry(queue.name, queue.stream, view.id, view.fields or {})
     field = RecordField(queue.field)
     problem = field.problem(entry)
     if problem is not None:
-        raise StreamfeaError(f"entry {found.id} holds no record: {problem}")
+        raise StreamfeaError(f"entry {view.id} holds no record: {problem}")
     record = field.record(entry)
     if sys.stdout.isatty() and not is_safe(record):
         raise StreamfeaError(
-            f"the record of {found.id} holds bytes that a terminal may take for orders: write it to a file or a pipe, "
+            f"the record of {view.id} holds bytes that a terminal may take for orders: write it to a file or a pipe, "
             "as in --raw > record, or leave out --raw"
         )
     sys.stdout.buffer.write(record)

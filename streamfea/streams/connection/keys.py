@@ -32,5 +32,5 @@ def janitor_key(ref: GroupRef) -> str:
 
 
 def name_lock_key(ref: GroupRef, consumer: str) -> str:
-    """Return the key that of the lock by which one process has the name `consumer`."""
+    """Return the key of the lock by which one process has the name `consumer`."""
     return f"{in_slot_of(ref.stream)}:consumer:{ref.group}:{consumer}"

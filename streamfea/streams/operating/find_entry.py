@@ -14,13 +14,13 @@ from streamfea.streams.operating.dead_letters import DeadLetter, dead_letters
 from streamfea.streams.operating.pending import PendingEntry, pending_entry
 from streamfea.streams.operating.status import group_info
 
-__all__ = ["Found", "found_dead", "look_up"]
+__all__ = ["EntryView", "look_up", "view_of_letter"]
 
 State = Literal["waiting", "in-flight", "retrying", "stranded", "acknowledged", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EntryView:
     """An entry as it is now.
 
     `fields` is None when the stream has lost an entry that is still pending. `waiting` has not been delivered yet.
@@ -51,7 +51,7 @@ class Found:
         return self.letter.deliveries if self.letter else self.pending.deliveries if self.pending else None
 
 
-def look_up(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str) -> Found | None:
+def look_up(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str) -> EntryView | None:
     """Return the entry with this id; None when there is none, nor a dead letter of it or with this id.
 
     May look through all dead letters.
@@ -62,18 +62,18 @@ def look_up(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str) 
     found = pending_entry(client, ref, claim_idle, entry_id)
     if found is not None:
         pending, last_error = found
-        return Found(entry_id, pending.state, fields, pending, last_error)
+        return EntryView(entry_id, pending.state, fields, pending, last_error)
     if fields is not None and _is_new(client, ref, entry_id):
-        return Found(entry_id, "waiting", fields)
+        return EntryView(entry_id, "waiting", fields)
     letter = _letter_of(client, ref, entry_id)
     if letter is not None:
-        return found_dead(letter)
-    return None if fields is None else Found(entry_id, "acknowledged", fields)
+        return view_of_letter(letter)
+    return None if fields is None else EntryView(entry_id, "acknowledged", fields)
 
 
-def found_dead(letter: DeadLetter) -> Found:
+def view_of_letter(letter: DeadLetter) -> EntryView:
     """Return the entry that has become a dead letter."""
-    return Found(letter.entry_id or letter.id, "dead", letter.fields, letter=letter)
+    return EntryView(letter.entry_id or letter.id, "dead", letter.fields, letter=letter)
 
 
 def _is_new(client: Redis, ref: GroupRef, entry_id: str) -> bool:
