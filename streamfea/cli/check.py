@@ -17,7 +17,7 @@ from streamfea.cli.common import (
 from streamfea.cli.handlers import problem_of_commands
 from streamfea.cli.rendering import plain, text_of
 from streamfea.config.settings import Settings, describe, to_toml
-from streamfea.core.check_result import Finding
+from streamfea.core.check_result import CheckResult
 from streamfea.database.connection.engine import open_database
 from streamfea.database.schema.diagnose import inspect_database
 from streamfea.database.schema.setup import all_schemas
@@ -43,12 +43,12 @@ def check(json: JsonOption = False, config: ConfigOption = None, _debug: DebugOp
     Example: streamfea check --json
     """
     settings = read_settings(config)
-    findings = list(_findings(settings))
+    results = list(_results(settings))
     if json:
-        print_json(findings)
+        print_json(map(_as_json, results))
     else:
-        _print(findings)
-    if any(finding.verdict == "problem" for finding in findings):
+        _print(results)
+    if any(result.level == "problem" for result in results):
         raise typer.Exit(1)
 
 
@@ -62,27 +62,27 @@ def print_config(config: ConfigOption = None, _debug: DebugOption = False) -> No
     print(to_toml(describe(settings)), end="")
 
 
-def _findings(settings: Settings) -> Iterator[Finding]:
+def _results(settings: Settings) -> Iterator[CheckResult]:
     queues = settings.select([])
-    yield Finding("configuration", "ok", f"{settings.source}: {', '.join(queue.name for queue in queues)}")
+    yield CheckResult("configuration", "ok", f"{settings.source}: {', '.join(queue.name for queue in queues)}")
     handlers: list[Handler] = []
     for queue in queues:
         try:
             handlers.append(load_handler(queue))
-            yield Finding(f"queue {queue.name}: handler", "ok", queue.handler)
+            yield CheckResult(f"queue {queue.name}: handler", "ok", queue.handler)
             yield from _about_models(handlers[-1])
             yield from _about_commands(handlers[-1])
         except ConfigurationError as error:
-            yield Finding(f"queue {queue.name}: handler", "problem", str(error), "correct the handler or its name")
+            yield CheckResult(f"queue {queue.name}: handler", "problem", str(error), "correct the handler or its name")
     try:
         with open_client(settings) as client:
             yield from inspect_redis(client, queues)
     except StreamfeaError as error:
-        yield Finding("redis", "problem", str(error), "see the message")
+        yield CheckResult("redis", "problem", str(error), "see the message")
     try:
         engine = open_database(settings.database)
     except StreamfeaError as error:
-        yield Finding("database", "problem", str(error), "see the message")
+        yield CheckResult("database", "problem", str(error), "see the message")
         return
     try:
         yield from inspect_database(engine, all_schemas(handlers))
@@ -90,29 +90,34 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         engine.dispose()
 
 
-def _about_models(handler: Handler) -> Iterator[Finding]:
+def _about_models(handler: Handler) -> Iterator[CheckResult]:
     """Say what the handler's models do with keys of a record that they have no attribute for."""
     done: dict[str, list[str]] = {}
     for model in models_of(handler):
         done.setdefault(str(getattr(model, "__unknown_keys__", DROP)), []).append(model.__name__)
     if done:
         told = "; ".join(f"{', '.join(names)} {_DISPOSAL[how]}" for how, names in sorted(done.items()))
-        yield Finding(f"queue {handler.queue.name}: unknown keys", "ok", told)
+        yield CheckResult(f"queue {handler.queue.name}: unknown keys", "ok", told)
 
 
-def _about_commands(handler: Handler) -> Iterator[Finding]:
+def _about_commands(handler: Handler) -> Iterator[CheckResult]:
     problem = problem_of_commands(handler)
     if problem:
         what = f"queue {handler.queue.name}: commands"
-        yield Finding(what, "warning", problem, "records are processed all the same; change register_commands()")
+        yield CheckResult(what, "warning", problem, "records are processed all the same; change register_commands()")
 
 
-def _print(findings: list[Finding]) -> None:
+def _as_json(result: CheckResult) -> dict[str, str]:
+    """Return a result under the names that scripts know."""
+    return {"what": result.what, "verdict": result.level, "detail": result.detail, "remedy": result.remedy}
+
+
+def _print(results: list[CheckResult]) -> None:
     table = new_table("", "what", "found")
-    for finding in findings:
-        remedy = f"\n→ {finding.remedy}" if finding.remedy else ""
-        table.add_row(_MARKS[finding.verdict], plain(finding.what), text_of(f"{finding.detail}{remedy}"))
+    for result in results:
+        remedy = f"\n→ {result.remedy}" if result.remedy else ""
+        table.add_row(_MARKS[result.level], plain(result.what), text_of(f"{result.detail}{remedy}"))
     out = console()
     out.print(table)
-    problems = sum(finding.verdict == "problem" for finding in findings)
+    problems = sum(result.level == "problem" for result in results)
     out.print(f"\n{problems or 'No'} problem{'' if problems == 1 else 's'} found.")

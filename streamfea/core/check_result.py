@@ -5,10 +5,10 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at. Only a `problem` makes the check fail; a `warning` is worth knowing."""
 
     what: str
-    verdict: Literal["ok", "warning", "problem"]
+    level: Literal["ok", "warning", "problem"]
     detail: str
     remedy: str = ""

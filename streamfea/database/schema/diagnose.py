@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection, Engine, Table, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from streamfea.core.check_result import Finding
+from streamfea.core.check_result import CheckResult
 from streamfea.database.schema.setup import amiss
 from streamfea.database.schema.tables import missing_tables
 from streamfea.errors import StreamfeaError
@@ -31,7 +31,7 @@ _FORBIDDEN_SEQUENCES = text("""
 """)
 
 
-def inspect_database(engine: Engine, schemas: Sequence[HandlerSchema]) -> Iterator[Finding]:
+def inspect_database(engine: Engine, schemas: Sequence[HandlerSchema]) -> Iterator[CheckResult]:
     """Yield what there is to say about the server and the tables; changes nothing."""
     tables = list(dict.fromkeys(table for schema in schemas for table in schema.tables))
     try:
@@ -46,33 +46,33 @@ def inspect_database(engine: Engine, schemas: Sequence[HandlerSchema]) -> Iterat
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         reason = str(cause).strip().splitlines()[0]
-        yield Finding("database", "problem", reason, "start it, or correct database.url and its password")
+        yield CheckResult("database", "problem", reason, "start it, or correct database.url and its password")
 
 
-def _version(connection: Connection) -> Finding:
+def _version(connection: Connection) -> CheckResult:
     version = str(connection.execute(text("SHOW server_version")).scalar_one())
     if int(version.partition(".")[0]) < _OLDEST_VERSION:
-        return Finding(
+        return CheckResult(
             "database",
             "problem",
             f"PostgreSQL {version}",
             f"upgrade to PostgreSQL {_OLDEST_VERSION} or later",
         )
-    return Finding("database", "ok", f"PostgreSQL {version}")
+    return CheckResult("database", "ok", f"PostgreSQL {version}")
 
 
-def _writable(connection: Connection) -> Finding:
+def _writable(connection: Connection) -> CheckResult:
     if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
-        return Finding(
+        return CheckResult(
             "database writes",
             "problem",
             "read-only: a standby, or set so",
             "point database.url at the primary",
         )
-    return Finding("database writes", "ok", "accepted")
+    return CheckResult("database writes", "ok", "accepted")
 
 
-def _durable(connection: Connection) -> Finding:
+def _durable(connection: Connection) -> CheckResult:
     off = [
         name
         for name in ("fsync", "synchronous_commit")
@@ -80,21 +80,21 @@ def _durable(connection: Connection) -> Finding:
     ]
     if off:
         remedy = f"set {off[0]} = on: an acknowledged record's row must survive a crash"
-        return Finding("database durability", "problem", f"{' and '.join(off)} off", remedy)
-    return Finding("database durability", "ok", "fsync and synchronous_commit on")
+        return CheckResult("database durability", "problem", f"{' and '.join(off)} off", remedy)
+    return CheckResult("database durability", "ok", "fsync and synchronous_commit on")
 
 
-def _tables(connection: Connection, schemas: Sequence[HandlerSchema], tables: Sequence[Table]) -> Finding:
+def _tables(connection: Connection, schemas: Sequence[HandlerSchema], tables: Sequence[Table]) -> CheckResult:
     try:
         problem = amiss(connection, schemas)
     except StreamfeaError as error:
-        return Finding("tables", "problem", error.message, error.remedy or "correct the migrations")
+        return CheckResult("tables", "problem", error.message, error.remedy or "correct the migrations")
     if problem:
-        return Finding("tables", "problem", problem.message, problem.remedy)
-    return Finding("tables", "ok", ", ".join(table.fullname for table in tables) or "the handlers declare none")
+        return CheckResult("tables", "problem", problem.message, problem.remedy)
+    return CheckResult("tables", "ok", ", ".join(table.fullname for table in tables) or "the handlers declare none")
 
 
-def _privileges(connection: Connection, schemas: Sequence[HandlerSchema], tables: Sequence[Table]) -> Finding:
+def _privileges(connection: Connection, schemas: Sequence[HandlerSchema], tables: Sequence[Table]) -> CheckResult:
     """Look for all that docs/security.md says workers need."""
     wanted = [(table, name) for table in tables for name in _NEEDED.get(table.fullname, ("SELECT", "INSERT"))]
     denied = [f"{name} ON {table.fullname}" for table, name in wanted if not _may(connection, table, name)]
@@ -104,8 +104,8 @@ def _privileges(connection: Connection, schemas: Sequence[HandlerSchema], tables
     if denied:
         role = connection.execute(text("SELECT current_user")).scalar_one()
         grants = "; ".join(f"GRANT {one} TO {role}" for one in denied)
-        return Finding("table privileges", "problem", f"{role} lacks {', '.join(denied)}", f"{grants};")
-    return Finding("table privileges", "ok", "SELECT and INSERT on all tables that are there, and their sequences")
+        return CheckResult("table privileges", "problem", f"{role} lacks {', '.join(denied)}", f"{grants};")
+    return CheckResult("table privileges", "ok", "SELECT and INSERT on all tables that are there, and their sequences")
 
 
 def _may(connection: Connection, table: Table, privilege: str) -> bool:

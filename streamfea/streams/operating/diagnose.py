@@ -8,7 +8,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from streamfea.config.settings import Queue
-from streamfea.core.check_result import Finding
+from streamfea.core.check_result import CheckResult
 from streamfea.streams.connection.errors import is_full, is_outage, is_unknown_command, reason_of, remedy_of
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, name_lock_key
 
@@ -20,12 +20,12 @@ _OLDEST = (6, 2)
 _Command: TypeAlias = tuple[list[str], list[object]]
 
 
-def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
+def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[CheckResult]:
     """Yield what there is to say about the server and about each queue's keys; changes nothing on the server."""
     try:
         client.ping()
     except RedisError as error:
-        yield Finding(
+        yield CheckResult(
             "redis",
             "problem",
             reason_of(error),
@@ -33,7 +33,7 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[Finding]:
         )
         return
     if sentinel := _sentinel(client):
-        yield Finding("redis", "problem", *sentinel)
+        yield CheckResult("redis", "problem", *sentinel)
         return
     info = _info(client)
     yield _version(client, info, queues[0])
@@ -74,7 +74,7 @@ def _sentinel(client: Redis) -> tuple[str, str] | None:
     )
 
 
-def _version(client: Redis, info: dict[str, object], queue: Queue) -> Finding:
+def _version(client: Redis, info: dict[str, object], queue: Queue) -> CheckResult:
     name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
     version = info.get("valkey_version") or info.get("redis_version") or "of an unknown version"
     try:
@@ -83,10 +83,10 @@ def _version(client: Redis, info: dict[str, object], queue: Queue) -> Finding:
         pass  # told with the other permissions
     except ResponseError as error:
         if "syntax error" in str(error) or (is_unknown_command(error) and _is_old(str(version))):
-            return Finding(
+            return CheckResult(
                 "redis", "problem", f"{name} {version} is too old", "upgrade to Redis 6.2 or later, or Valkey"
             )
-    return Finding("redis", "ok", f"{name} {version}")
+    return CheckResult("redis", "ok", f"{name} {version}")
 
 
 def _is_old(version: str) -> bool:
@@ -94,24 +94,24 @@ def _is_old(version: str) -> bool:
     return len(numbers) == len(_OLDEST) and tuple(numbers) < _OLDEST
 
 
-def _persistence(client: Redis, info: dict[str, object]) -> Finding:
+def _persistence(client: Redis, info: dict[str, object]) -> CheckResult:
     if info.get("aof_enabled"):
-        return Finding("redis persistence", "ok", "append-only file")
+        return CheckResult("redis persistence", "ok", "append-only file")
     try:
         save = client.config_get("save").get("save")
     except RedisError:
-        return Finding(
+        return CheckResult(
             "redis persistence",
             "warning",
             "cannot be read: CONFIG GET is not permitted",
             "make sure that appendonly is yes",
         )
     if save:
-        return Finding(
+        return CheckResult(
             "redis persistence", "warning", f"snapshots only ({save}): a crash loses what came after the last",
             "set appendonly yes",
         )  # fmt: skip
-    return Finding(
+    return CheckResult(
         "redis persistence",
         "problem",
         "none: a restart loses every record in the streams",
@@ -119,45 +119,44 @@ def _persistence(client: Redis, info: dict[str, object]) -> Finding:
     )
 
 
-def _eviction(info: dict[str, object]) -> Finding:
+def _eviction(info: dict[str, object]) -> CheckResult:
     policy = str(info.get("maxmemory_policy", "unknown"))
     limited = bool(info.get("maxmemory"))
     if policy == "noeviction":
-        return Finding("redis maxmemory-policy", "ok", policy)
+        return CheckResult("redis maxmemory-policy", "ok", policy)
     if policy.startswith("volatile-"):
-        return Finding(
+        return CheckResult(
             "redis maxmemory-policy",
             "ok",
             f"{policy}: evicts only keys with a time to live, which streams have not",
         )
     if policy == "unknown":
-        return Finding(
+        return CheckResult(
             "redis maxmemory-policy",
             "warning",
             "cannot be read: INFO is not permitted",
             "make sure that it is noeviction",
         )
-    verdict = "problem" if limited else "warning"
     detail = f"{policy}: " + ("may delete a whole stream" if limited else "would delete streams if maxmemory were set")
-    return Finding(
+    return CheckResult(
         "redis maxmemory-policy",
-        "problem" if verdict == "problem" else "warning",
+        "problem" if limited else "warning",
         detail,
         "set maxmemory-policy noeviction",
     )
 
 
-def _stream(client: Redis, queue: Queue) -> Finding:
+def _stream(client: Redis, queue: Queue) -> CheckResult:
     what = f"queue {queue.name}: stream"
     try:
         kind = bytes(_run(client, "TYPE", queue.stream)).decode()
     except RedisError as error:
-        return Finding(what, "problem", str(error), "grant TYPE on the stream")
+        return CheckResult(what, "problem", str(error), "grant TYPE on the stream")
     if kind == "stream":
-        return Finding(what, "ok", f"{queue.stream}: {client.xlen(queue.stream):,} entries")
+        return CheckResult(what, "ok", f"{queue.stream}: {client.xlen(queue.stream):,} entries")
     if kind == "none":
-        return Finding(what, "ok", f"{queue.stream}: not there yet; the first record or consumer creates it")
-    return Finding(
+        return CheckResult(what, "ok", f"{queue.stream}: not there yet; the first record or consumer creates it")
+    return CheckResult(
         what,
         "problem",
         f"{queue.stream} is a {kind}, not a stream",
@@ -165,22 +164,22 @@ def _stream(client: Redis, queue: Queue) -> Finding:
     )
 
 
-def _list(client: Redis, queue: Queue, key: str) -> Finding:
+def _list(client: Redis, queue: Queue, key: str) -> CheckResult:
     setting = "legacy_list" if key == queue.legacy_list else "legacy_errors"
     what = f"queue {queue.name}: {setting}"
     try:
         kind = bytes(_run(client, "TYPE", key)).decode()
         waiting = int(_run(client, "LLEN", key)) if kind == "list" else 0
     except RedisError as error:
-        return Finding(what, "problem", str(error), "grant TYPE and LLEN on the list")
+        return CheckResult(what, "problem", str(error), "grant TYPE and LLEN on the list")
     if kind in {"list", "none"}:
-        return Finding(what, "ok", f"{key}: {waiting:,} elements to be moved to {queue.stream}")
-    return Finding(
+        return CheckResult(what, "ok", f"{key}: {waiting:,} elements to be moved to {queue.stream}")
+    return CheckResult(
         what, "problem", f"{key} is a {kind}, not a list", f"set queues.{queue.name}.{setting} to the producers' list"
     )
 
 
-def _permissions(client: Redis, queue: Queue) -> Finding:
+def _permissions(client: Redis, queue: Queue) -> CheckResult:
     """Try every command that a worker uses, in a way that changes nothing.
 
     Redis looks at permissions before anything else.
@@ -189,10 +188,10 @@ def _permissions(client: Redis, queue: Queue) -> Finding:
     try:
         unusable = _unusable(client, [*_workers_commands(queue), *_operators_commands(queue)])
     except RedisError as error:
-        return Finding(what, "problem", reason_of(error), remedy_of(error) or "run `streamfea check` again")
+        return CheckResult(what, "problem", reason_of(error), remedy_of(error) or "run `streamfea check` again")
     if not unusable:
-        return Finding(what, "ok", "all commands on all keys")
-    return Finding(what, "problem", _named(unusable), _remedy(unusable))
+        return CheckResult(what, "ok", "all commands on all keys")
+    return CheckResult(what, "problem", _named(unusable), _remedy(unusable))
 
 
 class _Unusable(NamedTuple):
