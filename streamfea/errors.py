@@ -5,6 +5,7 @@ else here is for a person: the message is one sentence that names the thing, and
 """
 
 import traceback
+from collections.abc import Mapping
 from datetime import timedelta
 
 from streamfea.core.durations import parse_duration
@@ -28,6 +29,17 @@ class StreamfeaError(Exception):
 
 class ConfigurationError(StreamfeaError):
     """The configuration cannot work, whatever is tried again; the command exits with 2."""
+
+
+class QueuesError(ConfigurationError):
+    """Some queues cannot work: `errors` says why, by the queue's name. The others can."""
+
+    def __init__(self, errors: Mapping[str, ConfigurationError]) -> None:
+        super().__init__("\n".join(dict.fromkeys(map(str, errors.values()))))
+        self.errors = errors
+
+    def __reduce__(self) -> tuple[type["QueuesError"], tuple[Mapping[str, ConfigurationError]]]:
+        return type(self), (self.errors,)
 
 
 class UsageError(ConfigurationError):

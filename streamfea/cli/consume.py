@@ -43,12 +43,18 @@ def consume(
         bool, typer.Option("--until-empty", help="Exit when nothing is new, pending or waiting for a retry.")
     ] = False,
     create_tables: Annotated[bool, typer.Option("--create-tables", help="Create missing tables first.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 2 at the start if any queue cannot work, not only if none can.")
+    ] = False,
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
     """Process records until told to stop: commit, then acknowledge.
 
     SIGTERM or Ctrl-C finishes the batch and hands over the rest; a second one stops at once.
+
+    A queue that cannot work keeps no other from it: when its handler does not import, a table is missing or a key is
+    of another type, the log says so, and it starts when that is mended. When no queue can work, the exit code is 2.
 
     Example: streamfea consume events --workers 4
     """
@@ -63,7 +69,7 @@ def consume(
     if workers is not None:
         chosen = [queue.model_copy(update={"workers": workers}) for queue in chosen]
     stop = StopSignal()
-    supervisor = Supervisor(settings, chosen, stop, name=name, until_empty=until_empty)
+    supervisor = Supervisor(settings, chosen, stop, name=name, until_empty=until_empty, strict=strict)
 
     def on_signal(*_: object) -> None:
         if stop.is_set():

@@ -11,7 +11,10 @@ from sqlalchemy.orm import Mapper
 from streamfea.handlers.loading import Handler
 from streamfea.model import Base, is_view
 
-__all__ = ["HandlerSchema", "models_of", "schema_of", "schemas_of"]
+__all__ = ["OTHER_MODELS", "HandlerSchema", "models_of", "schema_of", "schemas_of"]
+
+# Of models that no handler leads to.
+OTHER_MODELS = "other models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ def schemas_of(handlers: Iterable[Handler]) -> list[HandlerSchema]:
     owned = {table for schema in schemas for table in [*schema.tables, *schema.views]}
     rest = set(Base.metadata.tables.values()) - owned
     if rest:
-        schemas.append(HandlerSchema("other models", *_split(rest), None))
+        schemas.append(HandlerSchema(OTHER_MODELS, *_split(rest), None))
     return schemas
 
 

@@ -92,7 +92,7 @@ def run_in_child(
 ) -> None:
     """Run `main(stop, *arguments)` and exit: 0 when it returns, 2 when it cannot work, 1 when it crashed.
 
-    Why it cannot work goes to the supervisor through `words`, as a message and a remedy.
+    Why it cannot work goes to the supervisor through `words`: the error, whatever was raised.
     """
     reader, writer = liveness
     os.close(writer)
@@ -110,18 +110,18 @@ def run_in_child(
     except Interrupted:
         pass
     except ConfigurationError as error:
-        words.send((error.message, error.remedy))
+        words.send(error)
         sys.exit(2)
     except Exception as error:
         log.debug("crashed", exc_info=True)
         from streamfea.processes.complaints import complaint  # noqa: PLC0415 - its libraries are here when they raised
 
-        words.send((complaint(error), ""))
+        words.send(ConfigurationError(complaint(error)))
         sys.exit(1)
 
 
 def preflight_main(stop: StopSignal, settings: Settings, queues: Sequence[Queue], create_tables: bool) -> None:
-    """Find out whether workers for `queues` can work."""
+    """Find out whether workers for `queues` can work; raises `QueuesError` when some cannot."""
     from streamfea.processes.preflight import preflight  # noqa: PLC0415 - a tenth of a worker's memory, which needs none of it
 
     preflight(settings, queues, stop, tables=create_tables)

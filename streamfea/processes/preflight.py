@@ -1,20 +1,24 @@
 """What is made sure of before any worker is started."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
+from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from streamfea.config.settings import Queue, Settings
 from streamfea.database.connection.fencing import session_name
 from streamfea.database.exactly_once.ledger import ledger_of
-from streamfea.database.schema.setup import all_schemas, amiss, create_all
+from streamfea.database.schema.setup import OWN_TABLES, all_schemas, amiss, create_all
 from streamfea.database.session.session import open_sessions
-from streamfea.errors import ConfigurationError
-from streamfea.handlers.loading import Handler, load_handlers
+from streamfea.errors import ConfigurationError, QueuesError
+from streamfea.handlers.loading import Handler, load_handler
+from streamfea.handlers.schemas import OTHER_MODELS, HandlerSchema
 from streamfea.processes.servers import is_refusal, open_servers
-from streamfea.streams.connection.errors import is_outage
+from streamfea.streams.connection.errors import is_outage, must_stop, reason_of, remedy_of
 from streamfea.streams.consuming.group import GroupConsumer
+from streamfea.streams.consuming.legacy_lists import LegacyLists
 from streamfea.streams.operating.diagnose import why_useless
 from streamfea.worker.joining import joining
 from streamfea.worker.outage import Patience
@@ -30,34 +34,81 @@ log = structlog.get_logger(__name__)
 def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, tables: bool) -> None:
     """Make sure that workers for `queues` can work: handlers, both servers, tables; `tables` creates missing ones.
 
-    Waits for a server that is away. Raises `ConfigurationError` for what waiting does not mend, `Interrupted` when
-    `stop` is set.
+    Waits for a server that is away. Raises `QueuesError` when some queues have what waiting does not mend,
+    `ConfigurationError` when all have, `Interrupted` when `stop` is set.
     """
-    handlers = load_handlers(list(queues))
+    handlers, errors = _loaded(queues)
     end_if_child()
-    with open_servers(settings, queues[0], session_name(queues[0].ref, "preflight")) as (engine, client):
-        postgresql = Patience(
-            "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not is_refusal(error), stop
-        )
-        problem = postgresql.call(lambda: _tables_ready(engine, handlers, tables))
-        if problem:
-            raise problem
-        redis = Patience("Redis", is_outage, stop)
-        for queue in queues:
-            useless = redis.call(lambda queue=queue: why_useless(client, queue))  # type: ignore[misc]  # bound at once
-            if useless:
-                message, remedy = useless
-                raise ConfigurationError(f"redis, queue {queue.name}: {message}", remedy=remedy)
-            group = GroupConsumer(client, queue.ref, "preflight", queue.claim_idle)
-            joining(group, ledger_of(queue), open_sessions(engine), redis, postgresql)()
+    if handlers:
+        with open_servers(settings, queues[0], session_name(queues[0].ref, "preflight")) as (engine, client):
+            postgresql = Patience(
+                "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not is_refusal(error), stop
+            )
+            redis = Patience("Redis", is_outage, stop)
+            errors |= postgresql.call(lambda: _tables_lacking(engine, handlers, tables, is_whole=not errors))
+            redis.call(client.ping)  # whoever is not let in is so with every queue
+            for queue in (handler.queue for handler in handlers if handler.queue.name not in errors):
+                group = GroupConsumer(client, queue.ref, "preflight", queue.claim_idle)
+                join = joining(group, ledger_of(queue), open_sessions(engine), redis, postgresql)
+                if error := _keys_unusable(client, queue, redis, join):
+                    errors[queue.name] = error
+    if errors:
+        raise QueuesError(errors)
 
 
-def _tables_ready(engine: Engine, handlers: list[Handler], create: bool) -> ConfigurationError | None:
-    """Return the error that says what the tables still lack."""
-    schemas = all_schemas(handlers)
+def _loaded(queues: Sequence[Queue]) -> tuple[list[Handler], dict[str, ConfigurationError]]:
+    """Return the handlers that can be imported, and by queue why others cannot."""
+    handlers: list[Handler] = []
+    errors: dict[str, ConfigurationError] = {}
+    for queue in queues:
+        try:
+            handlers.append(load_handler(queue))
+        except ConfigurationError as error:
+            errors[queue.name] = error
+    return handlers, errors
+
+
+def _tables_lacking(
+    engine: Engine, handlers: list[Handler], create: bool, *, is_whole: bool
+) -> dict[str, ConfigurationError]:
+    """Return by queue what its tables still lack.
+
+    Unless `is_whole`, a handler that cannot be imported may have left models behind, which are nobody's.
+    """
+    schemas = [one for one in all_schemas(handlers) if is_whole or one.name != OTHER_MODELS]
     if create:
         created = create_all(engine, schemas).created
         if created:
             log.info("created tables", tables=created)
     with engine.connect() as connection:
-        return amiss(connection, schemas)
+        if not amiss(connection, schemas):
+            return {}
+        lacking = {handler.queue.name: amiss(connection, _needed(handler, schemas)) for handler in handlers}
+    return {name: error for name, error in lacking.items() if error}
+
+
+def _needed(handler: Handler, schemas: Sequence[HandlerSchema]) -> list[HandlerSchema]:
+    """Return what of `schemas` has to be there for one handler."""
+    names = {handler.module.__name__, OTHER_MODELS}
+    if ledger_of(handler.queue) is not None:
+        names.add(OWN_TABLES)
+    return [one for one in schemas if one.name in names]
+
+
+def _keys_unusable(
+    client: Redis, queue: Queue, redis: Patience, join: Callable[[], object]
+) -> ConfigurationError | None:
+    """Return the error that says why no worker of a queue can work with its keys; creates the group."""
+    what = f"queue {queue.name}"
+    try:
+        useless = redis.call(lambda: why_useless(client, queue))
+        if useless is not None:
+            return ConfigurationError(f"redis, {what}: {useless[0]}", remedy=useless[1])
+        join()
+        what = f"shim of {what}"
+        redis.call(LegacyLists(client, queue.legacy_lists, queue.stream, queue.field).check)
+    except RedisError as error:
+        if not must_stop(error):
+            raise
+        return ConfigurationError(f"redis, {what}: {reason_of(error)}", remedy=remedy_of(error))
+    return None

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from streamfea.config.settings import Queue, Settings
-from streamfea.errors import ConfigurationError, StreamfeaError
+from streamfea.errors import ConfigurationError, QueuesError, StreamfeaError
 from streamfea.processes.child import (
     HELD_SIGNALS,
     SharedWatch,
@@ -26,6 +26,7 @@ from streamfea.processes.child import (
     worker_main,
 )
 from streamfea.processes.lease_substitute import blocked_after, runs, stand_in_main
+from streamfea.processes.misfits import Misfits, last_words
 from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
 from streamfea.worker.loop import Predecessor
 from streamfea.worker.stop_signal import StopSignal
@@ -54,15 +55,18 @@ class Supervisor:
         *,
         name: str | None = None,
         until_empty: bool = False,
+        strict: bool = False,
     ) -> None:
         self._settings = settings
         self._queues = queues
         self._stop = stop
         self._at_once = False
         self._until_empty = until_empty
+        self._strict = strict
         self._name = name
         self._holder = NameHolder.here()
         self._liveness = os.pipe()
+        self._misfits = Misfits(self._start_trial)
         self._slots = [_Slot(queue, number) for queue in queues for number in range(1, queue.workers + 1)]
         self._slots += [_Slot(queue, 0, is_shim=True) for queue in queues if queue.legacy_lists]
 
@@ -73,28 +77,38 @@ class Supervisor:
     def run(self, *, create_tables: bool = False) -> None:
         """Work until `stop` is set or, with `until_empty`, until every worker found nothing left to do.
 
-        Raises `ConfigurationError` when a worker's configuration cannot work, `StreamfeaError` when workers had to
+        A queue that cannot work is tried again while others can. Raises `ConfigurationError` when none can and, with
+        `strict`, when one cannot at the start or, with `until_empty`, at the end; `StreamfeaError` when workers had to
         be killed.
         """
         try:
             self._preflight(create_tables)
-            while not self._stop.is_set() and any(slot.is_awaited() for slot in self._slots):
+            while not self._stop.is_set() and any(self._awaits(slot) for slot in self._slots):
+                if not self._until_empty:
+                    self._misfits.try_again()
                 self._start_what_is_due()
                 self._wait()
                 self._reap()
                 self._kill_overdue()
                 self._stand_in_for_the_blocked()
         finally:
+            self._misfits.end()
             killed = self._end()
         if killed:
             raise StreamfeaError(
                 f"{killed} of {len(self._slots)} processes had to be killed; "
                 "what they held goes to others after claim_idle"
             )
+        if self._until_empty and not self._stop.is_set() and (errors := self._misfits.errors()):
+            raise QueuesError(errors)
+
+    def _awaits(self, slot: "_Slot") -> bool:
+        """Tell whether there is still something to do in `slot`."""
+        return slot.is_awaited() and not (self._until_empty and slot.queue.name in self._misfits)
 
     def _preflight(self, create_tables: bool) -> None:
         """Let a process that is thrown away find out whether this can work, before any worker tries."""
-        process, words = self._fork(preflight_main, (self._settings, self._queues, create_tables), "preflight")
+        process, words = self._start_preflight(self._queues, create_tables)
         while process.is_alive():
             wait(
                 [process.sentinel, self._stop.fileno()], _LOOK_EVERY_SECONDS
@@ -105,13 +119,36 @@ class Supervisor:
                 process.kill()
             process.join(_LOOK_EVERY_SECONDS)
         if process.exitcode and not self._stop.is_set():
-            died = ConfigurationError(f"the start-up check died with exit code {process.exitcode}")
-            raise _last_words(words) or died
+            error = last_words(words) or ConfigurationError(
+                f"the start-up check died with exit code {process.exitcode}"
+            )
+            if self._strict or not isinstance(error, QueuesError):
+                raise error
+            self._note_misfits(error.errors)
+
+    def _start_preflight(self, queues: Sequence[Queue], create_tables: bool) -> tuple[ForkProcess, Connection]:
+        return self._fork(preflight_main, (self._settings, queues, create_tables), "preflight")
+
+    def _start_trial(self, name: str) -> tuple[ForkProcess, Connection]:
+        return self._start_preflight([queue for queue in self._queues if queue.name == name], create_tables=False)
+
+    def _note_misfits(self, errors: Mapping[str, ConfigurationError]) -> None:
+        """Let the other queues go on without those that cannot work; raise `QueuesError` when no queue can."""
+        known = {**self._misfits.errors(), **errors}
+        if len(known) == len(self._queues):
+            raise QueuesError(known)
+        for name, error in errors.items():
+            self._misfits.note(name, error)
 
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
         for slot in self._slots:
-            if slot.process is None and not slot.finished and slot.start_at <= now:
+            if (
+                slot.process is None
+                and not slot.finished
+                and slot.start_at <= now
+                and slot.queue.name not in self._misfits
+            ):
                 self._start(slot)
 
     def _start(self, slot: "_Slot") -> None:
@@ -147,7 +184,7 @@ class Supervisor:
         """Wait until a process ends, a signal comes, or it is time to look after something."""
         pause = min(_LOOK_EVERY_SECONDS, min(blocked_after(queue.claim_idle) for queue in self._queues) / 2)
         for slot in self._slots:
-            if slot.process is None and not slot.finished:
+            if slot.process is None and not slot.finished and slot.queue.name not in self._misfits:
                 pause = min(pause, max(0.0, slot.start_at - time.monotonic()))
         watched = [(slot, slot.process) for slot in self._slots if slot.process and not slot.hides_its_end]
         ready = wait([self._stop.fileno(), *(process.sentinel for _, process in watched)], pause)
@@ -167,10 +204,12 @@ class Supervisor:
             slot.finished = True
             return
         if code == _CANNOT_WORK:
-            raise _last_words(slot.words) or ConfigurationError("a worker cannot work with this configuration")
+            why = last_words(slot.words) or ConfigurationError("a worker cannot work with this configuration")
+            self._note_misfits({slot.queue.name: why})
+            return
         how = f"killed by {_signal_name(-code)}" if code is not None and code < 0 else f"exit code {code}"
         delay = slot.restart_after(how)
-        error = _last_words(slot.words)
+        error = last_words(slot.words)
         log.error(
             "a shim died" if slot.is_shim else "a worker died",
             queue=slot.queue.name,
@@ -277,17 +316,6 @@ class _Slot:
         delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECONDS)
         self.start_at = time.monotonic() + delay
         return delay
-
-
-def _last_words(words: Connection | None) -> ConfigurationError | None:
-    """Return the error that a process has ended with, if it could say so."""
-    try:
-        if words is None or not words.poll():
-            return None
-        message, remedy = words.recv()
-    except EOFError:
-        return None
-    return ConfigurationError(message, remedy=remedy)
 
 
 def _signal_name(number: int) -> str:

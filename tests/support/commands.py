@@ -34,6 +34,11 @@ class Project:
         self._settings = {"redis": self._redis, "database": self._database, "queues": {"q": queue}}
         self.config.write_text(tomli_w.dumps(self._settings))
 
+    def configure_queues(self, queues: Mapping[str, Mapping[str, object]]) -> None:
+        """Write the configuration: these queues."""
+        self._settings = {"redis": self._redis, "database": self._database, "queues": queues}
+        self.config.write_text(tomli_w.dumps(self._settings))
+
     def configure_servers(self, redis: Mapping[str, object] = {}, database: Mapping[str, object] = {}) -> None:
         """Add keys to the sections of the servers."""
         self._redis.update(redis)

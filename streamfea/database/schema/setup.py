@@ -21,7 +21,10 @@ from streamfea.errors import ConfigurationError
 from streamfea.handlers.loading import Handler
 from streamfea.handlers.schemas import HandlerSchema, schemas_of
 
-__all__ = ["Changes", "all_schemas", "amiss", "create_all", "drop_all", "migrate_all", "recreate"]
+__all__ = ["OWN_TABLES", "Changes", "all_schemas", "amiss", "create_all", "drop_all", "migrate_all", "recreate"]
+
+# What streamfea keeps for itself.
+OWN_TABLES = "streamfea"
 
 # PostgreSQL manual, "PostgreSQL Error Codes": what a migration changes has a view in its way.
 _IN_THE_WAY = {"2BP01", "0A000"}
@@ -45,7 +48,7 @@ class Changes:
 def all_schemas(handlers: Sequence[Handler]) -> list[HandlerSchema]:
     """Return what `handlers` have in the database, and what streamfea keeps there for their queues."""
     own = ledger_tables(handler.queue for handler in handlers)
-    return [*schemas_of(handlers), *([HandlerSchema("streamfea", own, [], None)] if own else [])]
+    return [*schemas_of(handlers), *([HandlerSchema(OWN_TABLES, own, [], None)] if own else [])]
 
 
 def create_all(engine: Engine, schemas: Sequence[HandlerSchema]) -> Changes:

@@ -41,6 +41,11 @@ class LegacyLists:
         self._stream = stream
         self._field = field
 
+    def check(self) -> None:
+        """Move nothing; raise what `move()` would."""
+        for key in self._lists:
+            self._scripts.run("move", [key, self._stream], [self._field, 0, 0])
+
     def move(self) -> Iterator[Moved]:
         """Move one slice of each list that has elements, and yield what was moved."""
         for key in self._lists:
