@@ -15,14 +15,14 @@ from streamfea.database.copy.culprits import certain_culprits, culprit
 from streamfea.database.copy.plans import Row
 from streamfea.database.copy.writer import Copying, check_deferred, copy_rows
 
-__all__ = ["Sieve"]
+__all__ = ["CopyIsolation"]
 
 _SAVEPOINT = "streamfea"
 # So many rows are rather sent again with what comes after them than written before it, which takes three round trips.
 _SENT_AGAIN = 64
 
 
-class Sieve:
+class CopyIsolation:
     """Writes rows in the transaction of `connection`; `failed` tells of which records it could not, and why.
 
     What is convicted here is what an ordinary flush, with everything before it written, convicts. `flush` does one,

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
 from streamfea.database.connection.driver import driver_of
-from streamfea.database.copy.isolation import Sieve
+from streamfea.database.copy.isolation import CopyIsolation
 from streamfea.database.copy.plans import Plan, Plans, Row, is_held
 from streamfea.database.copy.references import fit_a_flush, turns
 from streamfea.database.copy.writer import Copying, check_deferred, copy_rows
@@ -198,15 +198,15 @@ class NewRows:
         rows, self.rows = self.rows, []
         ordinary, self.ordinary = self.ordinary, {}
         started, self._started = self._started, None
-        sieve = Sieve(session._connected(), self._impure, lambda some: _flush_rows(session, some), started)
+        isolation = CopyIsolation(session._connected(), self._impure, lambda some: _flush_rows(session, some), started)
         try:
-            sieve.write(rows)
+            isolation.write(rows)
         except Exception:
             self.rows = rows
             raise
         finally:
             self.ordinary = ordinary
-        return sieve.failed
+        return isolation.failed
 
     def _plan_for(self, model: type, session: "DbSession") -> Plan | None:
         plan = self._plans.of(model, session._connected) if self._plans is not None else None
