@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from tests.machine.history import History, now_ms
 from tests.machine.loop import Loop
-from tests.machine.records import KINDS, Kind, fields_of, number_of
+from tests.machine.records import KINDS, Kind, fields_to_add, number_of
 
 __all__ = ["AUDIT", "LIST", "STREAM", "Auditor", "OldProducer", "Producer"]
 
@@ -68,7 +68,7 @@ class Producer(_Client):
             for number in numbers:
                 kind = self._any_kind()
                 self._history.kinds[number] = kind
-                pipeline.xadd(STREAM, fields_of(number, kind, self._random))
+                pipeline.xadd(STREAM, fields_to_add(number, kind, self._random))
             pipeline.execute()
         self._history.confirmed.update(dict.fromkeys(numbers, now_ms()))
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-__all__ = ["KINDS", "Kind", "fields_of", "number_of"]
+__all__ = ["KINDS", "Kind", "fields_to_add", "number_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ KINDS = {
 }
 
 
-def fields_of(number: int, kind: Kind, random: Random) -> dict[str, str]:
+def fields_to_add(number: int, kind: Kind, random: Random) -> dict[str, str]:
     """Return the fields of the entry of record `number`."""
     if kind.do == "no-field":
         return {"number": str(number)}

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["LEFT_OUT", "ORDINARY", "Field", "as_sent", "fields_of"]
+__all__ = ["LEFT_OUT", "ORDINARY", "Field", "as_sent", "copied_fields"]
 
 LEFT_OUT: Final = object()
 """The column is not written: the server gives it a value."""
@@ -57,7 +57,7 @@ class Field:
         return self.process is None and self.trusted is None
 
 
-def fields_of(mapper: Mapper[Any], table: Table, dialect: Dialect, generated: Collection[str] = ()) -> list[Field]:
+def copied_fields(mapper: Mapper[Any], table: Table, dialect: Dialect, generated: Collection[str] = ()) -> list[Field]:
     """Return the fields of the columns of `table` that `mapper` maps, without those that PostgreSQL computes.
 
     `generated` are the columns that are always the server's to fill: it refuses an INSERT with a value for them, and

@@ -17,7 +17,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
 
-from streamfea.database.copy.columns import LEFT_OUT, ORDINARY, as_sent, fields_of
+from streamfea.database.copy.columns import LEFT_OUT, ORDINARY, as_sent, copied_fields
 from streamfea.orm.lazy_state import STATE, plain_attributes
 
 __all__ = ["Layout", "Plan", "Plans", "Reference", "Row", "is_held"]
@@ -166,7 +166,7 @@ class Plan:
         self.mapper = mapper
         model: Any = mapper.class_  # mypy takes a class for not hashable
         self.model_name = f"{model.__module__}.{model.__name__}"
-        self._fields = fields_of(mapper, table, dialect, generated)
+        self._fields = copied_fields(mapper, table, dialect, generated)
         self.names = {field.column: field.name for field in self._fields}
         self.shown_as_they_are = {field.name for field in self._fields if field.shown_as_it_is}
         self._allowed = (plain_attributes(model) & {field.key for field in self._fields}) | {STATE}

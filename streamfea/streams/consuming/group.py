@@ -19,7 +19,7 @@ from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.legacy_lists import legacy_backlog
 from streamfea.streams.consuming.marks import Joined, join, mark_group
 
-__all__ = ["Claimed", "GroupConsumer", "fields_of"]
+__all__ = ["Claimed", "GroupConsumer", "fields_from_pairs"]
 
 log = structlog.get_logger(__name__)
 
@@ -154,7 +154,7 @@ class GroupConsumer:
         if reply is None or len(reply) == 1:
             return None
         deliveries, flat = reply
-        return Entry(self.ref.queue, self._stream, claimed.id, fields_of(flat), deliveries)
+        return Entry(self.ref.queue, self._stream, claimed.id, fields_from_pairs(flat), deliveries)
 
     def postpone(self, failed: Sequence[tuple[str, LastError]], now_ms: int) -> list[bool]:
         """Keep the last errors of entries and have them claimed when those are due; return which were still ours."""
@@ -306,8 +306,8 @@ class GroupConsumer:
         return max(0, self._claim_idle_ms - max(0, last_error.due_ms - now_ms))
 
 
-def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return the fields in a reply's list of names and values."""
+def fields_from_pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the fields of a reply that lists names and values in turn."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
