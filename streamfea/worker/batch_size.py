@@ -5,7 +5,7 @@ from datetime import timedelta
 _WEIGHT = 0.3
 
 
-class Pace:
+class AdaptiveBatchSize:
     """Follows how long records take, so that a worker asks for what it can commit within `commit_interval`.
 
     More would only keep entries from workers that are free. And how long records are, in bytes: no more than

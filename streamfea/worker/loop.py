@@ -23,7 +23,7 @@ from streamfea.streams.connection.reply_limit import ReplyTooLongError
 from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.name_lock import NameLock
 from streamfea.streams.consuming.reader import Reader
-from streamfea.worker.batch_size import Pace
+from streamfea.worker.batch_size import AdaptiveBatchSize
 from streamfea.worker.commits import group_commit
 from streamfea.worker.janitor import Janitor
 from streamfea.worker.joining import joining
@@ -96,7 +96,7 @@ class Worker:
         self._ledger = ledger
         self._join = joining(group, ledger, sessions, self._redis, self._postgresql)
         self._holding: dict[str, Claimed | Entry] = {}
-        self._pace = Pace(queue.commit_interval, queue.batch_size, queue.batch_bytes)
+        self._batch_size = AdaptiveBatchSize(queue.commit_interval, queue.batch_size, queue.batch_bytes)
         self._look_for_due_at = 0.0
         self._asked_for = 0
         self._ahead_since = 0.0
@@ -189,7 +189,7 @@ class Worker:
     def _work_on_what_is_due(self) -> bool:
         if self._reader.is_ahead or not self._is_time_for_due:
             return False
-        claimed = self._redis.call(lambda: self._group.claim(min(_CLAIM_AT_MOST, self._pace.count)))
+        claimed = self._redis.call(lambda: self._group.claim(min(_CLAIM_AT_MOST, self._batch_size.count)))
         if self._group.claim_finished:
             every = min(_LOOK_FOR_DUE_EVERY, self._queue.backoff, self._queue.claim_idle)
             self._look_for_due_at = time.monotonic() + every.total_seconds()
@@ -293,17 +293,18 @@ class Worker:
         try:
             if self._reader.is_ahead:
                 return self._reader.receive()
-            self._asked_for = self._pace.count
+            self._asked_for = self._batch_size.count
             return self._reader.read(self._asked_for, self._block())
         except ReplyTooLongError:
             raise
         except RedisError:
-            self._pace.slow_down()  # before the next try: were the reply too long again, all that is new would be lost
+            # Before the next try: were the reply too long again, all that is new would be lost.
+            self._batch_size.slow_down()
             raise
 
     def _leave_to_be_claimed(self) -> list[Entry]:
         """Give back what a reply held that memory has no room for: claimed entries are fetched one by one."""
-        self._pace.start_small()
+        self._batch_size.start_small()
         self._look_for_due_at = 0.0
         self._finish()
         self._give_back_unseen()
@@ -313,8 +314,8 @@ class Worker:
     def _read_ahead_of(self, entries: Sequence[Entry]) -> None:
         """Ask for more while `entries` run, if there is more, it does not wait long in here, and nothing is due."""
         has_more = len(entries) >= self._asked_for
-        if has_more and self._pace.leaves_room(_READ_AHEAD_FOR_SECONDS) and not self._is_time_for_due:
-            self._asked_for, self._ahead_since = self._pace.count, time.monotonic()
+        if has_more and self._batch_size.leaves_room(_READ_AHEAD_FOR_SECONDS) and not self._is_time_for_due:
+            self._asked_for, self._ahead_since = self._batch_size.count, time.monotonic()
             with suppress(RedisError):  # the next read will meet it, and wait
                 self._reader.read_ahead(self._asked_for)
         else:
@@ -334,7 +335,7 @@ class Worker:
             self._settle(outcomes, retried=alone)
         if entries and not alone:
             size = sum(map(len, chain.from_iterable(entry.fields.values() for entry in entries)))
-            self._pace.observe(len(entries), time.monotonic() - started, size)
+            self._batch_size.observe(len(entries), time.monotonic() - started, size)
 
     def _is_drained(self) -> bool:
         return self._group.is_drained(self._queue.legacy_lists)
