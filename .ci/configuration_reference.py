@@ -107,10 +107,10 @@ def _key(name: str, field: FieldInfo, default: Any) -> Key:
 def _kind(field: FieldInfo) -> str:
     """Return what kind of value a key takes, in words."""
     kind = field.annotation
+    if get_origin(kind) not in {dict, Literal}:
+        kind = next((option for option in get_args(kind) if option is not type(None)), kind)
     if get_origin(kind) is Literal:
         return " or ".join(f"`{option}`" for option in get_args(kind))
-    if get_origin(kind) is not dict:
-        kind = next((option for option in get_args(kind) if option is not type(None)), kind)
     least = next((one.ge for one in field.metadata if isinstance(one, Ge)), None)
     names: dict[Any, str] = {
         bool: "true or false",

@@ -78,7 +78,7 @@ class _Section(BaseModel):
 
 class _WithPassword(_Section):
     password: SecretStr | None = Field(
-        None, description="for when the url has none; better in a file or the environment", examples=["…"]
+        None, description="the password, if the url has none; a file or the environment is safer", examples=["…"]
     )
     password_file: Path | None = Field(
         None, description="a file that holds the password and nothing else", examples=["/run/secrets/password"]
@@ -102,18 +102,20 @@ class RedisSettings(_WithPassword):
     """`[redis]`: where the streams are."""
 
     url: Annotated[str, BeforeValidator(check_redis_url)] = Field(
-        description="redis:// plain, rediss:// TLS, unix:///path/of.sock, or embedded:DIR for a server that streamfea "
-        "runs itself",
+        description="redis:// (plain), rediss:// (TLS), unix:///path/of.sock, or embedded:DIR for a server that "
+        "streamfea starts itself",
         examples=["redis://redis.example:6379/0"],
     )
-    username: str | None = Field(None, description="for when the url has none", examples=["streamfea"])
+    username: str | None = Field(None, description="the user, if the url has none", examples=["streamfea"])
     tls_ca_file: Path | None = Field(
         None,
-        description="for rediss://: whom to trust, if not the system's authorities",
+        description="for rediss://: the authorities to trust, instead of the system's",
         examples=["/etc/ssl/redis-ca.pem"],
     )
     tls_cert_file: Path | None = Field(
-        None, description="for rediss://: how to show who we are, where it asks", examples=["/etc/ssl/streamfea.pem"]
+        None,
+        description="for rediss://: the client's certificate, if the server asks for one",
+        examples=["/etc/ssl/streamfea.pem"],
     )
     tls_key_file: Path | None = Field(
         None, description="the key of that certificate", examples=["/etc/ssl/streamfea.key"]
@@ -138,7 +140,7 @@ class DatabaseSettings(_WithPassword):
     """`[database]`: where the rows go."""
 
     url: Annotated[str, BeforeValidator(check_database_url)] = Field(
-        description="postgresql+psycopg://, or embedded:DIR for a server that streamfea runs itself",
+        description="postgresql+psycopg://, or embedded:DIR for a server that streamfea starts itself",
         examples=["postgresql+psycopg://streamfea@postgresql.example/streamfea"],
     )
     connect_args: dict[str, str | int] = Field(
@@ -146,8 +148,8 @@ class DatabaseSettings(_WithPassword):
     )
     pooler: Literal["none", "session", "transaction"] | None = Field(
         None,
-        description="what the url leads to: PostgreSQL itself, or a pooler such as PgBouncer by its `pool_mode`; found "
-        "out if not set",
+        description="what answers at the url: none (PostgreSQL itself), or the pool_mode of PgBouncer; each connection "
+        "finds out if this is not set",
         examples=["transaction"],
     )
 
@@ -155,54 +157,60 @@ class DatabaseSettings(_WithPassword):
 class LogSettings(_Section):
     """`[log]`: what is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is less grave is not logged")
-    format: Literal["console", "json"] = Field("console", description="for people, or one JSON object a line")
-    records: bool = Field(False, description="log every record whole; it may hold what nobody else should read")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the minimum level of a log line")
+    format: Literal["console", "json"] = Field(
+        "console", description="console (text for people) or json (one object a line)"
+    )
+    records: bool = Field(False, description="log every record whole, private data included")
 
 
 class ConsumerSettings(_Section):
     """`[consumer]`: the defaults of every queue; each key can be overridden in `[queues.NAME]`."""
 
     group: Annotated[str, Field(min_length=1)] = Field(
-        "streamfea", description="the consumer group; all who share it share the records"
+        "streamfea", description="the consumer group; consumers of one group share the records"
     )
-    workers: Count = Field(1, description="processes for a queue; one may well do ten thousand records a second")
-    batch_size: Count = Field(500, description="records in a transaction at most")
+    workers: Count = Field(
+        1, description="processes for each queue; one handles tens of thousands of simple records a second"
+    )
+    batch_size: Count = Field(500, description="most records in one transaction")
     batch_bytes: Count = Field(
         16 * 1024 * 1024,
-        description="bytes of records in a transaction, going by the size of those before; a longer one is alone",
+        description="most bytes of records in one transaction, estimated from earlier records; a single larger record "
+        "gets a transaction of its own",
     )
     commit_interval: PositiveDuration = Field(
-        timedelta(seconds=1), description="a transaction takes no new record after that"
+        timedelta(seconds=1), description="after this time a transaction takes no further record"
     )
     block: PositiveDuration = Field(timedelta(seconds=5), description="how long one read waits for new entries")
     claim_idle: PositiveDuration = Field(
         timedelta(seconds=60),
-        description="what nobody has touched for so long is taken over; workers renew what they hold",
+        description="an entry that no worker has renewed for this long is taken over by another",
     )
     max_deliveries: Count = Field(5, description="tries before a record is a dead letter")
     backoff: PositiveDuration = Field(
-        timedelta(seconds=1), description="the wait before the second try, doubled for each one after it"
+        timedelta(seconds=1), description="the delay before the second try; it doubles for each further one"
     )
     timeout: PositiveDuration = Field(
         timedelta(minutes=10),
-        description="a record that runs longer costs its worker's life, and in the end is a dead letter",
+        description="the longest run of one record; after it the worker is killed, and in the end the record is a dead "
+        "letter",
     )
     guarantee: Literal["at-least-once", "exactly-once"] = Field(
         "at-least-once",
-        description="with at-least-once, a crash between COMMIT and XACK has a record done again; with exactly-once, a "
-        "ledger in the database, written with the rows, has its effects there once",
+        description="at-least-once: a crash between COMMIT and XACK runs a record again; exactly-once: a ledger in the "
+        "database, written with the rows, prevents that",
     )
     bulk: bool = Field(
-        True, description="new rows by COPY instead of INSERT where only the speed differs; false: never"
+        True, description="write new rows by COPY where the result is the same as by INSERT; false: always by INSERT"
     )
     retention: Retained = Field(
         ACKED,
-        description="what becomes of entries that every group of the stream has acknowledged: removed (acked), kept "
-        "(keep), removed when older (7d) or while the stream is longer (maxlen:1000000)",
+        description="when entries that every group has acknowledged are removed: at once (acked), never (keep), when "
+        "older (7d), or while the stream is longer (maxlen:1000000)",
     )
     shutdown_timeout: PositiveDuration = Field(
-        timedelta(seconds=30), description="how long workers may take to finish after SIGTERM"
+        timedelta(seconds=30), description="how long workers may take to finish after SIGTERM; then they are killed"
     )
 
 
@@ -211,11 +219,11 @@ class Queue(ConsumerSettings):
 
     name: Annotated[str, Field(pattern=r"^\S+$")]
     handler: Annotated[str, Field(min_length=1)] = Field(
-        description="the module with process() and the models; the current folder is looked in first",
+        description="the module with process() and the models; the current folder is searched first",
         examples=["handlers_example.flights"],
     )
     stream: Annotated[str, Field(min_length=1)] = Field(
-        description="the stream's key, if not the queue's name, or with a legacy_list {LIST}:stream",
+        description="the key of the stream; by default the queue's name, or {LIST}:stream with legacy_list",
         examples=["flights"],
     )
     field: Annotated[str, Field(min_length=1)] = Field(
@@ -223,12 +231,12 @@ class Queue(ConsumerSettings):
     )
     legacy_list: Annotated[str, Field(min_length=1)] | None = Field(
         None,
-        description="a list that producers still LPUSH to; its elements are moved to the stream",
+        description="a list to which producers still LPUSH; the shim moves its elements to the stream",
         examples=["flights"],
     )
     legacy_errors: Annotated[str, Field(min_length=1)] | None = Field(
         None,
-        description="a list of records that failed in the system before; moved as well",
+        description="a list of records that failed in the former system; the shim moves them, too",
         examples=["errors-flights"],
     )
 

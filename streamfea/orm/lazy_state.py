@@ -1,10 +1,10 @@
-"""New objects of plain models, made without what nobody may ever look at.
+"""Creates instances of simple models without SQLAlchemy's `InstanceState`.
 
-Beside each object SQLAlchemy keeps a state: its history, its key, its session. An object that is only written needs
-none, and making and dropping the state is most of what such an object costs. So it is made when somebody asks for it.
-Until then there is a note in its place: the object's identity, and with it the number of the session that it was added
-to. An object whose dictionary is a copy of another's has the other's note, and with it the other's state, as it would
-have with SQLAlchemy alone.
+SQLAlchemy keeps a state beside each object: its history, its key, its session. An object that is only written needs
+none, and making and dropping the state is most of the object's cost. So the state is built when something first asks
+for it. Until then a placeholder stands in its place: the object's id, and the number of the session that it was added
+to. A copied `__dict__` carries the other object's placeholder, and with it the other object's state, as it would with
+SQLAlchemy alone.
 """
 
 import gc
@@ -149,7 +149,7 @@ def plain_attributes(model: type) -> frozenset[str]:
 
 @cache
 def _given_at_once(model: Any) -> frozenset[str] | None:
-    """Return the names of the attributes that objects of a model can be made with at once; None if they must not be."""
+    """Return the attribute names that the fast constructor may set; None if the model has to use SQLAlchemy's."""
     mapper: Mapper[Any] | None = inspect(model, raiseerr=False)
     if mapper is None:
         return None

@@ -27,10 +27,10 @@ __all__ = ["run_worker"]
 
 log = structlog.get_logger(__name__)
 
-# Allocations of container objects, then collections of each younger generation (gc manual): some batches' worth.
+# Arguments of `gc.set_threshold()`: collect after 20,000 new container objects, which is every few batches.
 _COLLECT_AFTER = (20_000, 10, 5)
 
-# A thread that has had PostgreSQL's answer waits so long for one that runs handlers: some records' worth.
+# Seconds after which Python switches threads, so that handlers do not keep the commit thread waiting (default 5 ms).
 _SWITCH_SECONDS = 0.0002
 
 

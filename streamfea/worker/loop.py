@@ -238,9 +238,10 @@ class Worker:
             self._postgresql.call(lambda one=one: self._run_one(one))  # type: ignore[misc]  # bound at once
 
     def _run_one(self, claimed: Claimed) -> None:
-        """Count a delivery, and run; raises `WorldFaultError` when PostgreSQL is away, and then that was no delivery.
+        """Count a delivery, and run the entry; raise `WorldFaultError` when PostgreSQL is away.
 
-        For whoever finds the note that an entry runs alone, after its worker was killed, takes it for the reason.
+        Then the delivery is taken back, because a successor treats an entry that is marked as running alone as the
+        cause of the crash.
         """
         entry = self._redis.call(lambda: self._group.deliver_alone(claimed))
         if entry is None:

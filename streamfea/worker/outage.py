@@ -1,4 +1,4 @@
-"""Waiting for a server that is away, without a word more than needed."""
+"""Retries a call while a server is unavailable. Logs once when the outage begins and once when it ends."""
 
 import time
 from collections.abc import Callable
@@ -27,10 +27,10 @@ class Interrupted(Exception):  # noqa: N818 - it says what happened to the wait,
 
 
 class Patience:
-    """Calls again what an outage of `server` made fail, until it succeeds or the worker is to stop.
+    """Retries calls that an outage of `server` made fail, until they succeed or the worker is to stop.
 
-    One log line says what is waited for, and one that it is over, however many attempts lie between. `meanwhile` is
-    called with the error before each pause.
+    One log line says that the outage has begun, and one that it is over. `meanwhile` is called with the error before
+    each pause.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Patience:
         )
 
     def call(self, function: Callable[[], T]) -> T:
-        """Return what `function` returns, however long the server is away.
+        """Return the result of `function`, however long the server is away.
 
-        Raises `Interrupted` when the worker is to stop before that; whatever is no outage is raised as it is.
+        Raises `Interrupted` when the worker is to stop before that. Other errors are raised as they are.
         """
         end_if_child()
         try:
@@ -88,7 +88,7 @@ def _wait(stop: StopSignal, seconds: float) -> None:
 
 
 def first_line(error: BaseException | None) -> str:
-    """Return the first line of what the server said first: later errors are but what came of that one."""
+    """Return the first line of the server's first error. Later errors in the chain are only its consequences."""
     said = [link for link in chain_of(error) if isinstance(link, (psycopg.Error, RedisError))]
     cause = said[-1] if said else error
     if isinstance(cause, RedisError):

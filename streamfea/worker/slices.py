@@ -27,7 +27,7 @@ class Mode(Enum):
 class Part:
     """Entries to run in one transaction.
 
-    With `ledger_first`, exactly-once looks before anything runs, not at the end, which entries are done already.
+    With `ledger_first`, exactly-once asks the ledger before the records run, instead of at the end.
     """
 
     entries: Sequence[Entry]
@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(slots=True)
 class Attempt:
-    """What running a part led to: outcomes that stand, and parts to run, in order, for the rest."""
+    """The result of running a part: final outcomes, and the parts to run next, in order."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     remaining: list[Part] = field(default_factory=list)
@@ -45,10 +45,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A part whose records have run, without a word to PostgreSQL so far; `commit` writes what they did and commits it.
+    """A part whose records have all run; nothing has been sent to PostgreSQL.
 
-    Nothing else that the records did depends on where and when that is called. It raises what running a part raises;
-    `rest` are the entries that have not run. `start`, called before it or not at all, has PostgreSQL begin to work.
+    `commit()` writes and commits, and may be called later and on another thread. It raises what running a part raises.
+    `rest` has the entries that have not run. `start()` begins the COPY; it is called before `commit()`, or not at all.
     """
 
     part: Part

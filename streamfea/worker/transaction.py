@@ -217,7 +217,8 @@ class Runner:
     def _commit_before_ledger(self, shared: SharedTransaction, ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
         """Commit rows that are sent, and then their entries; return False, with nothing done, if that cannot be.
 
-        A row is nobody's fault as long as the ledger has not said that its entry is new: then it all goes in order.
+        If this fast order fails, nothing is blamed. Everything is rolled back and repeated with the ledger first,
+        because a conflicting row may come from an entry that is already done.
         """
         if not shared.has_started_writing:
             return False

@@ -14,5 +14,5 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 30.0
 
 
 def _breathe() -> None:
-    # The one sleep of the tests: between two looks at a condition.
+    # Between two looks at a condition.
     time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What stands for a group of a stream in PostgreSQL, where names of any length have no place."""
+"""A short stand-in for a stream and a group, since PostgreSQL limits names to 63 bytes."""
 
 from hashlib import sha256
 
@@ -8,5 +8,5 @@ __all__ = ["group_digest"]
 
 
 def group_digest(ref: GroupRef) -> bytes:
-    """Return 8 bytes that no two groups share, for all that matters."""
+    """Return 8 bytes of a hash: two groups practically never have the same."""
     return sha256(f"{ref.stream}\0{ref.group}".encode()).digest()[:8]

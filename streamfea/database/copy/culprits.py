@@ -55,11 +55,14 @@ def culprit(error: BaseException, rows: Sequence[Row]) -> str | None:
 
 
 def certain_culprits(error: BaseException, rows: Sequence[Row]) -> list[str]:
-    """Return the ids of entries, of one row each, that `error` of a COPY or of a look at deferred constraints convicts.
+    """Return the ids of the entries that `error` convicts for certain: an error of COPY, or of deferred constraints.
 
-    A NULL or a CHECK is judged by the row alone. When a deferred constraint has found a key twice and only one row has
-    it, the other is in the table already; of several, all but the first fail, with this very error, unless something
-    else can be wrong with one of them: another row of its entry, another deferred constraint.
+    - NOT NULL or CHECK: the row alone decides. The row at the line that COPY names is convicted.
+    - A deferred UNIQUE, and one new row has the key: that row is convicted, since the other is in the table already.
+    - A deferred UNIQUE, and several new rows have the key: all but the first are convicted. If their table has another
+      deferred constraint, nobody is, since the first row might fail, too.
+
+    An entry that has more rows than this one is never convicted here: its other rows may be bad as well.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
     count = Counter(row.entry_id for row in rows)

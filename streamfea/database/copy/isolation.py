@@ -18,17 +18,17 @@ from streamfea.database.copy.writer import Copying, check_deferred, copy_rows
 __all__ = ["CopyIsolation"]
 
 _SAVEPOINT = "streamfea"
-# So many rows are rather sent again with what comes after them than written before it, which takes three round trips.
+# Up to this many rows are sent again with the rows after them. Writing them first would take three round trips.
 _SENT_AGAIN = 64
 
 
 class CopyIsolation:
     """Writes rows in the transaction of `connection`; `failed` tells of which records it could not, and why.
 
-    What is convicted here is what an ordinary flush, with everything before it written, convicts. `flush` does one,
-    of a record's rows. Records in `impure` have done more than add rows: their errors are raised, since leaving out
-    their rows would not undo them. So is whatever is no single record's doing. `started` is the writing of all rows if
-    that has started already: as the first thing in the transaction, and with no row that lacks a value.
+    Blames exactly the records that a flush after all earlier rows would blame; `flush` does such a flush of a record's
+    rows. Errors that belong to no single record are raised, and so are those of records in `impure`: these did more
+    than add rows, so leaving out their rows would not undo them. `started` is the COPY of all rows, if it has begun: as
+    the first statement of the transaction, and with no row that lacks a value.
     """
 
     def __init__(

@@ -22,11 +22,11 @@ from streamfea.orm.lazy_state import STATE, plain_attributes
 
 __all__ = ["Layout", "Plan", "Plans", "Reference", "Row", "is_held"]
 
-# How often an object is referred to that only one list knows; Python versions differ.
+# The reference count of an object that only one list refers to. It differs between versions of Python.
 _probe = [object()]
 _ALONE = sys.getrefcount(_probe[0])
 
-# Of so many ways to set a class' attributes, in whatever order, it is remembered how they are written.
+# How many combinations of attribute names are cached for each class.
 _SHAPES = 1_000
 
 # Rules are not applied to COPY, row security forbids it. A trigger sees, and may do, something else when the rows of

@@ -115,7 +115,7 @@ class SharedTransaction(OwnTransaction):
             session._at_hand = at_hand
 
     def start_without(self) -> None:
-        """Take `before_first` for done."""
+        """Skip the `before_first` hook."""
         self._before_first = None
 
     def begin_record(self, entry: Entry) -> None:
@@ -172,7 +172,7 @@ class SharedTransaction(OwnTransaction):
 
     @property
     def has_only_rows(self) -> bool:
-        """Whether nothing is left to do but to write rows of kept records, of which PostgreSQL knows nothing yet."""
+        """True if the transaction consists of buffered rows only and nothing has been sent to PostgreSQL."""
         session: Any = self.session
         is_untouched = session._connection_at_hand is None and self._account.effect < Effect.SPOILED
         return is_untouched and self._new_rows.are_pure and not (session._deleted or session.identity_map)

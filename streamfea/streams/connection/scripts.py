@@ -1,4 +1,4 @@
-"""The Lua scripts, each behind a function; what a script promises stands at its head, in `lua/`."""
+"""The Lua scripts, called by name. The head of each file in `lua/` says what the script expects and returns."""
 
 from collections.abc import Callable
 from functools import cache

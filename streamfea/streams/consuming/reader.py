@@ -28,12 +28,11 @@ _ONE_FIELD = 2
 
 
 class Reader:
-    """Reads what is new for a group's consumer, and acknowledges what it has done.
+    """Reads new entries for a group's consumer, and acknowledges those that are done.
 
-    What redis-py raises when the server is away is raised, by whichever method meets it; what was to be acknowledged
-    still is then. `ReplyTooLongError` is raised for several entries that are many times as long as `batch_bytes`.
-    `GroupConsumer.unseen()` lists the entries of a reply that was lost or too long. Another thread may call
-    `catch_up()`.
+    Any method may raise redis-py's connection errors. Pending acknowledgements are kept and sent again. Several entries
+    that are many times as long as `batch_bytes` raise `ReplyTooLongError`. Entries of a lost reply, or of one too long,
+    stay pending; `GroupConsumer.unseen()` lists them. Another thread may call `catch_up()`.
     """
 
     def __init__(self, client: Redis, group: GroupConsumer, batch_bytes: int) -> None:
