@@ -177,7 +177,7 @@ def test_check_finds_what_is_wrong_and_says_what_to_do(project: Project, client:
     project.run("dropdb", "--yes")
     client.set(project.stream, "text")
     findings = {finding["what"]: finding for finding in project.json("check", expect=1)}
-    assert findings["tables"]["remedy"] == "run `streamfea initdb`"
+    assert findings["tables"]["remedy"] == "run `streamfea initdb`, or consume with --create-tables"
     assert findings["queue q: stream"]["verdict"] == "problem"
     assert "2 problems found" in project.run("check", expect=1)
 
