@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamfea.admin.choice import duration as duration_option
+from streamfea.admin.choice import entry_ids
 from streamfea.config.settings import Settings, folder_of, load_settings
-from streamfea.core.durations import parse_duration
 from streamfea.core.printable import printable, without_surrogates
-from streamfea.errors import StreamfeaError, UsageError
+from streamfea.core.wording import counted, human_ms, listed
+from streamfea.errors import StreamfeaError
 from streamfea.observe.logs import configure_logging
 from streamfea.streams.connection.client import open_redis
 
@@ -87,11 +88,7 @@ QueueArgument = Annotated[str | None, queue_argument()]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
-_MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
 _PIPED_WIDTH = 160
-_ENTRY_ID = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
-_NAMED_AT_MOST = 5
-_LARGEST_IN_ID = 2**64 - 1
 
 
 def read_settings(config: Path | None) -> Settings:
@@ -144,39 +141,6 @@ def new_table(*columns: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
-def duration_option(text: str) -> Any:
-    """Return the duration that an option names; a usage error when it names none."""
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def entry_ids(texts: Sequence[str]) -> list[str]:
-    """Return ids of entries in full, each once; a usage error for what is none."""
-    return list(dict.fromkeys(_entry_id(text) for text in texts))
-
-
-def _entry_id(text: str) -> str:
-    match = _ENTRY_ID.fullmatch(text)
-    if match is None or max(int(match[1]), int(match[2] or 0)) > _LARGEST_IN_ID:
-        raise UsageError(
-            f"{printable(text)!r} is not the id of an entry: write milliseconds and a number, as in 1764041633000-0"
-        )
-    return f"{int(match[1])}-{int(match[2] or 0)}"
-
-
-def counted(count: int, one: str, several: str) -> str:
-    """Return a number with its noun."""
-    return f"1 {one}" if count == 1 else f"{count:,} {several}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names in a sentence, the first few of many."""
-    more = len(names) - _NAMED_AT_MOST
-    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more:,} more" if more > 0 else "")
-
-
 def utc(milliseconds: int) -> str:
     """Return a time since the epoch as people read it, as far as calendars go."""
     try:
@@ -190,16 +154,3 @@ def report(messages: Iterable[str]) -> None:
     err = Console(stderr=True, soft_wrap=True, highlight=False)
     for message in messages:
         err.print(Text.assemble(("Error:", "bold red"), " ", printable(message)))
-
-
-def human_ms(milliseconds: int | None) -> str:
-    """Return milliseconds in the two units that people would say them in."""
-    if milliseconds is None:
-        return "-"
-    if milliseconds < _MINUTE_MS:
-        return f"{milliseconds / 1000:.1f}s"
-    if milliseconds < _HOUR_MS:
-        return f"{milliseconds // _MINUTE_MS}m{milliseconds % _MINUTE_MS // 1000:02}s"
-    if milliseconds < _DAY_MS:
-        return f"{milliseconds // _HOUR_MS}h{milliseconds % _HOUR_MS // _MINUTE_MS:02}m"
-    return f"{milliseconds // _DAY_MS}d{milliseconds % _DAY_MS // _HOUR_MS:02}h"

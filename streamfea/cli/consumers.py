@@ -1,13 +1,11 @@
 """`streamfea consumers`: the members of the groups."""
 
 import socket
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Annotated
 
 import typer
-from redis import Redis
 
+from streamfea.admin.consumers import prune as prune_members
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
@@ -22,16 +20,11 @@ from streamfea.cli.common import (
     read_settings,
 )
 from streamfea.cli.rendering import plain
-from streamfea.config.settings import Queue
-from streamfea.core.durations import to_ms
 from streamfea.core.origin import namespace
 from streamfea.core.printable import printable
-from streamfea.streams.operating.members import Member, forget_all_idle, members
+from streamfea.streams.operating.members import Member, members
 
 _ALIVE_STYLES = {"yes": "green", "no": "bold red", "unknown": "yellow"}
-# Consumers that are forgotten in one step, so that thousands take seconds.
-_AT_ONCE = 200
-_BACK = "it has come back to life meanwhile"
 
 
 def register(app: typer.Typer) -> None:
@@ -86,45 +79,17 @@ def prune(
 
     Example: streamfea consumers prune events --idle 1h
     """
-    at_least: timedelta = duration_option(idle)
+    at_least = duration_option(idle)
     settings = read_settings(config)
     removed = kept = 0
     with open_client(settings) as client:
         for one in settings.select([queue] if queue else []):
-            for name, why in _prune(client, one, at_least):
-                removed, kept = (removed, kept + 1) if why else (removed + 1, kept)
-                shown = printable(name, one_line=True)
-                told = f"kept     {shown}: {why}" if why else f"removed  {shown}"
+            for pruned in prune_members(client, one, at_least):
+                removed, kept = (removed, kept + 1) if pruned.why_kept else (removed + 1, kept)
+                shown = printable(pruned.name, one_line=True)
+                told = f"kept     {shown}: {pruned.why_kept}" if pruned.why_kept else f"removed  {shown}"
                 console().print(told, markup=False, soft_wrap=True)
     console().print(f"{removed:,} removed, {kept:,} kept.")
-
-
-def _prune(client: Redis, queue: Queue, at_least: timedelta) -> Iterator[tuple[str, str | None]]:
-    """Forget members, unless there is a reason not to; yield each name with that."""
-    found = members(client, queue.ref)
-    for start in range(0, len(found), _AT_ONCE):
-        some = found[start : start + _AT_ONCE]
-        kept = {member.name: _why_kept(member, at_least) for member in some}
-        for alive in ("no", "unknown"):
-            names = [member.name for member in some if member.alive == alive and kept[member.name] is None]
-            gone = forget_all_idle(client, queue.ref, names, _wanted_idle(alive, at_least))
-            kept.update((name, None if one else _BACK) for name, one in zip(names, gone, strict=True))
-        yield from kept.items()
-
-
-def _why_kept(member: Member, at_least: timedelta) -> str | None:
-    if member.pending:
-        entries = "1 entry" if member.pending == 1 else f"{member.pending:,} entries"
-        return f"{entries} pending; others take them over after claim_idle"
-    if member.alive == "yes":
-        return "it is alive"
-    if member.idle_ms < to_ms(_wanted_idle(member.alive, at_least)):
-        return f"seen {human_ms(member.idle_ms)} ago; --idle says how long it must be"
-    return None
-
-
-def _wanted_idle(alive: str, at_least: timedelta) -> timedelta:
-    return timedelta(0) if alive == "no" else at_least
 
 
 def _pid(member: Member) -> str:

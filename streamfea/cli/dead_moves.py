@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from redis import Redis
 
+from streamfea.admin.job import slices
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
@@ -29,7 +30,7 @@ from streamfea.cli.dead_choice import (
     select,
     total_of,
 )
-from streamfea.cli.progress import bulk, slices
+from streamfea.cli.progress import bulk
 from streamfea.config.settings import Queue
 from streamfea.core.printable import printable
 from streamfea.streams.operating.dead_letters import NO_FIELDS, DeadLetter, purge, replay

@@ -22,8 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from sqlalchemy import Engine, text
 
+from streamfea.admin.produce import Produce
 from streamfea.cli.common import DebugOption, console, new_table, read_settings
-from streamfea.cli.produce import put_on_stream
 from streamfea.cli.rendering import plain
 from streamfea.config.settings import Queue
 from streamfea.database.connection.engine import open_database
@@ -142,7 +142,8 @@ class _Demo:
             lines = file.readlines()
         for number, bad in enumerate(_spoiled(json.loads(lines[0]))):
             lines.insert((number + 1) * len(lines) // 7, bad)
-        put_on_stream(client, queue, lines)
+        for _ in Produce(client, queue, lines):
+            pass
         client.xadd(queue.stream, {"rekord": "a producer with a typo in the field's name"})
         spoiled = len(_spoiled({})) + 1
         flights = len(lines) - len(_spoiled({}))

@@ -1,24 +1,41 @@
-"""Work on many entries: shows how far it is, and can be interrupted between two steps."""
+"""Jobs on a terminal: how far they are is shown, and they can be interrupted between two steps."""
 
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from streamfea.admin.job import Job
 from streamfea.errors import StreamfeaError
 from streamfea.streams.connection.errors import told
 
-__all__ = ["bulk", "slices"]
-
-T = TypeVar("T")
+__all__ = ["bulk", "run"]
 
 _SHOW_AFTER_SECONDS = 1.0
+
+
+def run(job: Job) -> None:
+    """Do a job, step by step.
+
+    On a terminal a bar is shown once that has taken a second. The first Ctrl-C ends the job after the step that is
+    under way, so that what is done is known; a second one ends it at once. Raises `StreamfeaError` that says what is
+    done, then and when Redis fails.
+    """
+    progress = _Progress(lambda: job.total, job.doing)
+    before = signal.signal(signal.SIGINT, progress.interrupt)
+    try:
+        for count in job:
+            progress.advance(count)
+    except _Interrupted:
+        raise StreamfeaError(f"interrupted; {job.so_far()}") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+        progress.end()
 
 
 @contextmanager
@@ -29,7 +46,7 @@ def bulk(total: int, what: str, so_far: Callable[[], str]) -> Iterator[Callable[
     under way, so that what is done is known; a second one ends it at once. Raises `StreamfeaError` that says what is
     done, in the words of `so_far`, then and when Redis fails.
     """
-    progress = _Progress(total, what)
+    progress = _Progress(lambda: total, what)
     before = signal.signal(signal.SIGINT, progress.interrupt)
     try:
         yield progress.advance
@@ -42,24 +59,12 @@ def bulk(total: int, what: str, so_far: Callable[[], str]) -> Iterator[Callable[
         progress.end()
 
 
-def slices(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield the items in lists of `size`."""
-    part: list[T] = []
-    for one in items:
-        part.append(one)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
 class _Interrupted(Exception):  # noqa: N818 - what the user asked for
     pass
 
 
 class _Progress:
-    def __init__(self, total: int, what: str) -> None:
+    def __init__(self, total: Callable[[], int], what: str) -> None:
         self._total = total
         self._what = what
         self._done = 0
@@ -71,10 +76,10 @@ class _Progress:
         self._done += count
         if self._bar is None and time.monotonic() >= self._show_at and sys.stderr.isatty():
             self._bar = _bar()
-            self._bar.add_task(self._what, total=self._total)
+            self._bar.add_task(self._what, total=self._total())
             self._bar.start()
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=min(self._done, self._total))
+            self._bar.update(self._bar.task_ids[0], completed=min(self._done, self._total()))
         if self._interrupted:
             raise _Interrupted
 

@@ -1,14 +1,14 @@
 """`streamfea trim`: free the memory of what every group is through with."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 from redis import Redis
 
+from streamfea.admin.trim import Trim
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, console, open_client, read_settings
 from streamfea.config.settings import Queue
-from streamfea.streams.consuming.trim import Trimmer, count_acknowledged, is_read
+from streamfea.core.wording import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -36,22 +36,14 @@ def trim(
 
 
 def _trim(client: Redis, queue: Queue, *, dry_run: bool) -> None:
-    if not is_read(client, queue.stream):
-        console().print(f"{queue.name}: nothing to remove, because no group reads {queue.stream} yet.", markup=False)
-        return
-    slices = count_acknowledged(client, queue.ref) if dry_run else Trimmer(client, queue.ref).trim_all()
-    number = _sum(slices, queue.name)
-    what = "would remove" if dry_run else "removed"
-    entries = "1 entry" if number == 1 else f"{number:,} entries"
-    left = client.xlen(queue.stream) - (number if dry_run else 0)
-    console().print(f"{queue.name}: {what} {entries} of {queue.stream}; {left:,} stay.", markup=False)
-
-
-def _sum(slices: Iterator[int], name: str) -> int:
-    """Add up slices; on a terminal, show how far it is, since a long stream takes seconds."""
-    number = 0
-    with console().status(f"{name}: …") as shown:
-        for one in slices:
-            number += one
-            shown.update(f"{name}: {number:,} entries")
-    return number
+    job = Trim(client, queue, dry_run=dry_run)
+    # A long stream takes seconds.
+    with console().status(f"{queue.name}: …") as shown:
+        for _ in job:
+            shown.update(f"{queue.name}: {job.number:,} entries")
+    if job.is_read:
+        entries = counted(job.number, "entry", "entries")
+        told = f"{'would remove' if dry_run else 'removed'} {entries} of {queue.stream}; {job.left:,} stay."
+    else:
+        told = f"nothing to remove, because no group reads {queue.stream} yet."
+    console().print(f"{queue.name}: {told}", markup=False)
