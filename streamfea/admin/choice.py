@@ -4,11 +4,12 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 
+from streamfea.config.settings import Queue, Settings
 from streamfea.core.durations import parse_duration
 from streamfea.core.printable import printable
 from streamfea.errors import UsageError
 
-__all__ = ["duration", "entry_ids"]
+__all__ = ["duration", "entry_ids", "queues_and_ids"]
 
 _ENTRY_ID = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
 _LARGEST_IN_ID = 2**64 - 1
@@ -25,6 +26,13 @@ def duration(text: str) -> timedelta:
 def entry_ids(texts: Sequence[str]) -> list[str]:
     """Return ids of entries in full, each once."""
     return list(dict.fromkeys(_entry_id(text) for text in texts))
+
+
+def queues_and_ids(settings: Settings, words: Sequence[str]) -> tuple[list[Queue], list[str]]:
+    """Return what `[QUEUE] ID…` means: all queues, if the first word is an id and no queue's name."""
+    if words and words[0] not in settings.queues and _ENTRY_ID.fullmatch(words[0]):
+        return settings.select([]), entry_ids(words)
+    return settings.select(words[:1]), entry_ids(words[1:])
 
 
 def _entry_id(text: str) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "JsonOption",
     "LongConfigOption",
     "OneQueueArgument",
+    "QueueAndIdsArgument",
     "QueueArgument",
     "QueuesArgument",
     "console",
@@ -85,6 +86,15 @@ LongConfigOption = Annotated[
 QueuesArgument = Annotated[list[str] | None, queue_argument()]
 OneQueueArgument = Annotated[str, queue_argument("The queue.")]
 QueueArgument = Annotated[str | None, queue_argument()]
+QueueAndIdsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[QUEUE] ID",
+        help="The queue, or all if none is named, and the id of an entry or of a dead letter.",
+        show_default=False,
+        autocompletion=_complete_queue,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array, for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from redis import Redis
 
+from streamfea.admin.choice import queues_and_ids
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
     JsonOption,
-    OneQueueArgument,
+    QueueAndIdsArgument,
     QueueArgument,
     console,
     human_ms,
@@ -39,7 +40,7 @@ from streamfea.cli.show import print_view, view_as_json
 from streamfea.config.settings import Queue
 from streamfea.streams.connection.clock import server_now_ms
 from streamfea.streams.operating.dead_letters import DeadLetter
-from streamfea.streams.operating.find_entry import view_of_letter
+from streamfea.streams.operating.find_entry import EntryView, view_of_letter
 
 __all__ = ["register"]
 
@@ -121,8 +122,7 @@ def _print_table(client: Redis, queues: Sequence[Queue], wanted: Wanted, at_most
 
 
 def show_letters(
-    queue: OneQueueArgument,
-    ids: IdsArgument = None,
+    queue_and_ids: QueueAndIdsArgument = None,
     everything: AllOption = False,
     reason: ReasonOption = None,
     error_type: ErrorTypeOption = None,
@@ -132,21 +132,23 @@ def show_letters(
     config: ConfigOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Show dead letters whole: fields, error and traceback.
+    """Show dead letters whole: fields, error and traceback; of whichever queue has them, if none is named.
 
-    Example: streamfea dead show events 1764041633000-0
+    Example: streamfea dead show 1764041633000-0
     """
+    settings = read_settings(config)
+    queues, ids = queues_and_ids(settings, queue_and_ids or [])
     wanted = Wanted.of(ids, reason, error_type, match, since)
     wanted.must_be_some(everything=everything)
-    settings = read_settings(config)
-    [chosen] = settings.select([queue])
     with open_client(settings) as client:
-        letters, unknown = select(client, chosen, wanted)
+        selected = [(queue, *select(client, queue, wanted)) for queue in queues]
+        views = ((queue, view_of_letter(letter)) for queue, letters, _ in selected for letter in letters)
         if json:
-            print_json(view_as_json(chosen, view_of_letter(letter)) for letter in letters)
+            print_json(view_as_json(queue, view) for queue, view in views)
         else:
-            _print_whole(chosen, letters, server_now_ms(client))
-    refuse(chosen, unknown)
+            _print_whole(views, server_now_ms(client))
+    unknown = [one for one in ids if all(one in missing for _, _, missing in selected)]
+    refuse(queues[0] if len(queues) == 1 else None, unknown)
 
 
 def _as_row(queue: Queue, letter: DeadLetter) -> dict[str, Any]:
@@ -184,8 +186,8 @@ def _print_letters(queues: Sequence[Queue], shown: Sequence[tuple[Queue, DeadLet
         console().print(f"\n{len(shown):,} of {total:,} shown; --limit or --all shows more.")
 
 
-def _print_whole(queue: Queue, letters: Iterable[DeadLetter], now_ms: int) -> None:
-    for number, letter in enumerate(letters):
+def _print_whole(views: Iterable[tuple[Queue, EntryView]], now_ms: int) -> None:
+    for number, (queue, view) in enumerate(views):
         if number:
             console().rule(style="dim")
-        print_view(queue, view_of_letter(letter), now_ms)
+        print_view(queue, view, now_ms)

@@ -112,15 +112,16 @@ def said(count: int) -> str:
     return counted(count, "dead letter is", "dead letters are")
 
 
-def refuse(queue: Queue, unknown: Sequence[str], without_fields: Sequence[str] = ()) -> None:
+def refuse(queue: Queue | None, unknown: Sequence[str], without_fields: Sequence[str] = ()) -> None:
     """Raise `StreamfeaError` when something that was asked for could not be done."""
     problems = []
     if unknown:
-        problems.append(f"there is no dead letter {listed(unknown)}; `streamfea dead list {queue.name}` shows them")
+        command = f"streamfea dead list {queue.name}" if queue else "streamfea dead list"
+        problems.append(f"there is no dead letter {listed(unknown)}; `{command}` shows them")
     if without_fields:
         problems.append(
             f"{listed(without_fields)} cannot be replayed and stays: the entry was gone from the stream when it was "
             "buried, so there are no fields to put back; `dead purge` throws it away"
         )
     if problems:
-        raise StreamfeaError(f"queue {queue.name}: {'; '.join(problems)}")
+        raise StreamfeaError((f"queue {queue.name}: " if queue else "") + "; ".join(problems))

@@ -1,20 +1,22 @@
 """`streamfea show`: one entry whole."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
+from redis import Redis
+from redis.exceptions import RedisError
 from rich.text import Text
 
+from streamfea.admin.choice import queues_and_ids
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
     JsonOption,
-    OneQueueArgument,
+    QueueAndIdsArgument,
     console,
     counted,
-    entry_ids,
     human_ms,
     open_client,
     print_json,
@@ -28,6 +30,7 @@ from streamfea.core.printable import printable
 from streamfea.core.record_field import RecordField
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.streams.connection.clock import age_ms, server_now_ms
+from streamfea.streams.connection.errors import must_stop, reason_of
 from streamfea.streams.operating.find_entry import EntryView, look_up
 
 __all__ = ["print_view", "register", "view_as_json"]
@@ -44,8 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    queue: OneQueueArgument,
-    entry_id: Annotated[str, typer.Argument(metavar="ID", help="The id of an entry, or of a dead letter.")],
+    queue_and_id: QueueAndIdsArgument = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write the record's bytes as they are, and nothing else.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -53,29 +55,49 @@ def show(
 ) -> None:
     """Show one entry whole: where it is, its fields, and the last error with its traceback, if it has failed.
 
-    Pending or not, in the stream or among the dead letters.
+    Pending or not, in the stream or among the dead letters; in whichever queue has it, if none is named.
 
-    Example: streamfea show events 1764041633000-0
+    Example: streamfea show 1764041633000-0
     """
-    [wanted] = entry_ids([entry_id])
     if raw and json:
         raise UsageError("--raw and --json exclude each other: choose one")
     settings = read_settings(config)
-    [chosen] = settings.select([queue])
+    queues, ids = queues_and_ids(settings, queue_and_id or [])
+    if len(ids) != 1:
+        raise UsageError("which entry? give one id, as in `streamfea show events 1764041633000-0`")
     with open_client(settings) as client:
-        view = look_up(client, chosen.ref, chosen.claim_idle, wanted)
+        found = _look_in(client, queues, ids[0])
         now_ms = server_now_ms(client)
-    if view is None:
-        raise StreamfeaError(
-            f"queue {queue}: there is no entry {wanted} in {chosen.stream}, and no dead letter of it; "
-            "it was never there, or it is done and trimmed"
-        )
     if raw:
-        _write_record(chosen, view)
+        _write_record(*found[0])
     elif json:
-        print_json([view_as_json(chosen, view)])
+        print_json(view_as_json(queue, view) for queue, view in found)
     else:
-        print_view(chosen, view, now_ms)
+        for queue, view in found:
+            print_view(queue, view, now_ms)
+
+
+def _look_in(client: Redis, queues: Sequence[Queue], wanted: str) -> list[tuple[Queue, EntryView]]:
+    """Return the entry of each queue that has one with this id; raise `StreamfeaError` when none has."""
+    found: list[tuple[Queue, EntryView]] = []
+    unreadable: list[str] = []
+    for queue in queues:
+        try:
+            view = look_up(client, queue.ref, queue.claim_idle, wanted)
+        except RedisError as error:
+            if len(queues) == 1 or not must_stop(error):
+                raise
+            unreadable.append(f"; queue {queue.name} cannot be read: {reason_of(error)}")
+            continue
+        if view is not None:
+            found.append((queue, view))
+    if found:
+        return found
+    where = f"in {queues[0].stream}" if len(queues) == 1 else f"in any of {len(queues):,} queues"
+    raise StreamfeaError(
+        f"{f'queue {queues[0].name}: ' if len(queues) == 1 else ''}there is no entry {wanted} {where}, "
+        f"and no dead letter of it; it was never there, or it is done and trimmed{''.join(unreadable)}"
+    )
 
 
 def view_as_json(queue: Queue, view: EntryView) -> dict[str, Any]:

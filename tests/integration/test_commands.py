@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -206,3 +207,30 @@ def test_print_config_is_toml_with_secrets_masked(project: Project) -> None:
     shown = project.run("print-config")
     assert 'password = "**********"' in shown
     assert "geheim" not in shown
+
+
+def test_check_says_which_streams_there_are_when_the_queues_own_has_never_had_an_entry(
+    project: Project, client: Redis, name: str
+) -> None:
+    def stream_found() -> dict[str, Any]:
+        [found] = [one for one in project.json("check") if one["what"] == "queue q: stream"]
+        return found
+
+    assert stream_found()["verdict"] == "ok"
+    client.xadd(f"{name}:streams", {"record": "{}"})
+    for _ in range(2):
+        client.xadd(f"{name}:a\x1b", {"record": "{}"})
+    client.xgroup_create(f"{name}:a\x1b", "readers", id="0")
+    client.xgroup_create(project.stream, "streamfea", id="0", mkstream=True)
+    found = stream_found()
+    assert found["verdict"] == "warning"
+    assert found["detail"].startswith(
+        f"{project.stream}: no entry so far. Other streams are: {name}:streams (1 entry, no group), "
+    )
+    assert rf"{name}:a\x1b (2 entries, 1 group)" in found["detail"]
+    assert found["remedy"] == "if producers write to one of these, set queues.q.stream"
+    worked_off: Any = client.xadd(project.stream, {"record": "{}"})
+    client.xdel(project.stream, worked_off)
+    assert stream_found() == {
+        "what": "queue q: stream", "verdict": "ok", "detail": f"{project.stream}: 0 entries", "remedy": "",
+    }  # fmt: skip

@@ -12,7 +12,7 @@ from redis import Redis
 
 from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
-from streamfea.streams.connection.keys import errors_key
+from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.name_lock import consumer_name
@@ -106,6 +106,44 @@ def test_an_entry_is_found_wherever_it_is(lone: Project, client: Redis) -> None:
     assert "no entry 7-0" in run(lone, "show", "q", "7", expect=1)
     assert "'7-x' is not the id of an entry" in run(lone, "show", "q", "7-x", expect=2)
     assert "18446744073709551616" in run(lone, "show", "q", "18446744073709551616-0", expect=2)
+
+
+def test_an_entry_is_found_in_whichever_queue_has_it(lone: Project, client: Redis, name: str) -> None:
+    client.set(f"{name}:text", "no stream")
+    lone.configure_queues(
+        {
+            "broken": {"handler": "recorder", "stream": f"{name}:text"},
+            "other": {"handler": "recorder", "stream": f"{name}:other"},
+            "q": {"handler": "recorder", "stream": lone.stream},
+            "5": {"handler": "recorder", "stream": f"{name}:5"},
+        }
+    )
+    client.xadd(lone.stream, {"record": "{}"}, id="7-1")
+    assert "7-1 in queue q: waiting" in run(lone, "show", "7-1")
+    assert [one["queue"] for one in listed(lone, "show", "7-1")] == ["q"]
+    assert run(lone, "show", "7-1", "--raw") == "{}"
+    told = run(lone, "show", "8-1", expect=1)
+    assert "Error: there is no entry 8-1 in any of 4 queues" in told
+    assert "queue broken cannot be read: WRONGTYPE" in told
+    assert "queue 5: there is no entry 7-1" in run(lone, "show", "5", "7-1", expect=1)
+    for wrong in ([], ["q"], ["5"], ["q", "7-1", "7-2"]):
+        assert "which entry?" in run(lone, "show", *wrong, expect=2)
+    assert "there is no queue 'qq'" in run(lone, "show", "qq", "7-1", expect=2)
+
+
+def test_a_dead_letter_is_found_in_whichever_queue_has_it(lone: Project, client: Redis, name: str) -> None:
+    queues = {one: {"handler": "recorder", "stream": f"{name}:{one}"} for one in ("a", "b")}
+    lone.configure_queues(queues)
+    letter: Any = client.xadd(
+        dead_letters_key(GroupRef(f"{name}:b", "streamfea")), {"streamfea-entry-id": "7-1", "record": "{}"}
+    )
+    for one in ("7-1", letter.decode()):
+        assert "7-1 in queue b: dead" in run(lone, "dead", "show", one)
+        assert [found["queue"] for found in listed(lone, "dead", "show", one)] == ["b"]
+    told = run(lone, "dead", "show", "7-1", "8-1", expect=1)
+    assert "7-1 in queue b: dead" in told
+    assert "Error: there is no dead letter 8-1; `streamfea dead list` shows them" in told
+    assert "add ids, or a filter" in run(lone, "dead", "show", expect=2)
 
 
 def test_nothing_in_a_record_or_an_error_gives_orders_to_a_terminal(lone: Project, client: Redis) -> None:

@@ -11,6 +11,7 @@ from streamfea.config.settings import Queue
 from streamfea.core.check_result import CheckResult
 from streamfea.streams.connection.errors import is_full, is_outage, is_unknown_command, reason_of, remedy_of
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, name_lock_key
+from streamfea.streams.operating.other_streams import OtherStreams, is_virgin
 
 __all__ = ["inspect_redis", "why_useless"]
 
@@ -39,8 +40,9 @@ def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[CheckResul
     yield _version(client, info, queues[0])
     yield _persistence(client, info)
     yield _eviction(info)
+    others = OtherStreams(client, queues)
     for queue in queues:
-        yield _stream(client, queue)
+        yield _stream(client, queue, others)
         yield from (_list(client, queue, key) for key in queue.legacy_lists)
         yield _permissions(client, queue)
 
@@ -146,21 +148,33 @@ def _eviction(info: dict[str, object]) -> CheckResult:
     )
 
 
-def _stream(client: Redis, queue: Queue) -> CheckResult:
+def _stream(client: Redis, queue: Queue, others: OtherStreams) -> CheckResult:
     what = f"queue {queue.name}: stream"
     try:
         kind = bytes(_run(client, "TYPE", queue.stream)).decode()
     except RedisError as error:
         return CheckResult(what, "problem", str(error), "grant TYPE on the stream")
+    if kind == "none" or (kind == "stream" and is_virgin(client, queue.stream)):
+        return _unused(queue, others, is_there=kind == "stream")
     if kind == "stream":
         return CheckResult(what, "ok", f"{queue.stream}: {client.xlen(queue.stream):,} entries")
-    if kind == "none":
-        return CheckResult(what, "ok", f"{queue.stream}: not there yet; the first record or consumer creates it")
     return CheckResult(
         what,
         "problem",
         f"{queue.stream} is a {kind}, not a stream",
         f"set queues.{queue.name}.stream to another key",
+    )
+
+
+def _unused(queue: Queue, others: OtherStreams, *, is_there: bool) -> CheckResult:
+    """Tell of a stream that has never had an entry, and of others that producers may mean instead."""
+    found = "no entry so far" if is_there else "not there yet; the first record or consumer creates it"
+    told = others.told(queue.stream)
+    return CheckResult(
+        f"queue {queue.name}: stream",
+        "warning" if others.has_namesake(queue.stream) else "ok",
+        f"{queue.stream}: {found}" + (f". {told}" if told else ""),
+        f"if producers write to one of these, set queues.{queue.name}.stream" if told else "",
     )
 
 
