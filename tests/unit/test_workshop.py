@@ -80,3 +80,15 @@ def test_a_release_needs_all_committed_a_date_and_a_new_version(repository: Path
         1,
         "The tag v1.2.0 is there already: raise `version` in pyproject.toml.\n",
     )
+
+
+def test_what_is_too_long_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "long.py"
+    body = "        pass\n" * 49
+    file.write_text(
+        f"class C:\n    def at_most(self):\n{body}\n    def too_long(self):\n{body}        pass\n" + "\n" * 198
+    )
+    result = run("sizes.py", file)
+    assert (result.returncode, result.stdout.split(":")[0]) == (1, f"{file} has 301 lines, more than 300")
+    assert f"{file}::C.too_long has 51 lines" in result.stdout
+    assert "at_most" not in result.stdout
