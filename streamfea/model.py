@@ -188,7 +188,7 @@ def _map_to_view(model: Any) -> None:
     table = creation.table
     table.info[_CREATE_VIEW] = creation
     arguments: Iterable[Any] = model.__dict__.get("__table_args__", ())
-    for index in (one for one in arguments if isinstance(one, Index)):
+    for index in (argument for argument in arguments if isinstance(argument, Index)):
         index._set_parent(table)
     model.__table__ = table
     model.__mapper_args__ = {"primary_key": _key(table, query), **model.__dict__.get("__mapper_args__", {})}

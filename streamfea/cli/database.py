@@ -61,7 +61,7 @@ def dropdb(
     """
     settings = read_settings(config)
     schemas = _schemas(settings)
-    names = ", ".join(dict.fromkeys(one.fullname for schema in schemas for one in [*schema.tables, *schema.views]))
+    names = ", ".join(dict.fromkeys(table.fullname for schema in schemas for table in [*schema.tables, *schema.views]))
     if not yes:
         typer.confirm(f"Drop {names or 'no tables'} and all their rows?", abort=True)
     with open_engine(settings) as engine:
@@ -121,10 +121,14 @@ def refresh_all_views(config: ConfigOption = None, _debug: DebugOption = False) 
     views = list(dict.fromkeys(view for schema in _schemas(settings) for view in schema.views))
     failed = False
     with open_engine(settings) as engine:
-        for one in refresh_views(engine, views):
-            failed = failed or one.error is not None
-            how = " while it could be read" if one.concurrently else ""
-            told = f"Refreshed {one.view}{how}." if one.error is None else f"{one.view} failed: {one.error}"
+        for refresh in refresh_views(engine, views):
+            failed = failed or refresh.error is not None
+            how = " while it could be read" if refresh.concurrently else ""
+            told = (
+                f"Refreshed {refresh.view}{how}."
+                if refresh.error is None
+                else f"{refresh.view} failed: {refresh.error}"
+            )
             console().print(told, markup=False)
     if not views:
         console().print("The handlers have no views.")

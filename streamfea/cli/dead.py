@@ -175,11 +175,17 @@ def _print_letters(queues: Sequence[Queue], shown: Sequence[tuple[Queue, DeadLet
     for column in table.columns[len(names) :][:2]:
         column.no_wrap = True  # the last gives way
     table.columns[-1].overflow = "ellipsis"
-    for queue, one in shown:
-        ago = human_ms(now_ms - one.failed_at_ms)
+    for queue, letter in shown:
+        ago = human_ms(now_ms - letter.failed_at_ms)
         name = [plain(queue.name)] if names else []
         table.add_row(
-            *name, one.id, plain(one.entry_id), plain(one.reason), str(one.deliveries), ago, plain(one.error_type)
+            *name,
+            letter.id,
+            plain(letter.entry_id),
+            plain(letter.reason),
+            str(letter.deliveries),
+            ago,
+            plain(letter.error_type),
         )
     console().print(table)
     if total > len(shown):

@@ -70,8 +70,8 @@ def status(json: JsonOption = False, config: ConfigOption = None, _debug: DebugO
         print_json(servers)
         return
     table = new_table("server", "folder", "pid", "address", right=["pid"])
-    for one in servers:
-        table.add_row(*map(text_of, (one.server, one.folder, str(one.pid or "not running"), one.address)))
+    for server in servers:
+        table.add_row(*map(text_of, (server.server, server.folder, str(server.pid or "not running"), server.address)))
     console().print(table)
 
 
@@ -87,7 +87,7 @@ def stop_(
 
     Example: streamfea embedded stop var/valkey var/postgresql
     """
-    for folder in folders or [Path(one.folder) for one in _servers(config)]:
+    for folder in folders or [Path(server.folder) for server in _servers(config)]:
         told = f"Stopped the server in {folder}." if stop(folder) else f"No server runs in {folder}."
         console().print(told, markup=False, soft_wrap=True)
 

@@ -159,13 +159,13 @@ def _command_names(handler: Handler) -> list[str]:
 
 def _print(found: list[dict[str, Any]]) -> None:
     table = new_table("queue", "handler", "takes", "tables", "commands")
-    for one in found:
-        takes = "\n".join(f"{name}: {kind}" for name, kind in one["takes"].items())
-        tables = ", ".join([*one["tables"], *(f"{view} (view)" for view in one["views"])])
-        cells = [one["queue"], one["handler"], takes, tables or "-", ", ".join(one["commands"]) or "-"]
+    for handler in found:
+        takes = "\n".join(f"{name}: {kind}" for name, kind in handler["takes"].items())
+        tables = ", ".join([*handler["tables"], *(f"{view} (view)" for view in handler["views"])])
+        cells = [handler["queue"], handler["handler"], takes, tables or "-", ", ".join(handler["commands"]) or "-"]
         table.add_row(*map(text_of, cells))
     console().print(table)
-    for problem in (one["problem"] for one in found if one["problem"]):
+    for problem in (handler["problem"] for handler in found if handler["problem"]):
         console().print(f"\n{problem}", markup=False, soft_wrap=True)
-    if any(one["commands"] for one in found):
+    if any(handler["commands"] for handler in found):
         console().print("\nA command: streamfea handlers QUEUE COMMAND --help", markup=False)

@@ -57,8 +57,8 @@ def pending(
     chosen = settings.select([queue] if queue else [])
     seen = _Seen(limit)
     with open_client(settings) as client:
-        for one in chosen:
-            for entry in pending_entries(client, one.ref, one.claim_idle, wanted):
+        for chosen_queue in chosen:
+            for entry in pending_entries(client, chosen_queue.ref, chosen_queue.claim_idle, wanted):
                 seen.add(entry)
     if json:
         print_json(seen.oldest())
@@ -110,17 +110,17 @@ def _print(seen: _Seen, queues: list[Queue]) -> None:
     for column in table.columns[len(first) : len(first) + 3]:
         column.no_wrap = True  # the last column gives way
     table.columns[-1].overflow = "ellipsis"
-    held = {one.consumer for one in shown if one.running_ms is not None}
-    for one in shown:
+    held = {entry.consumer for entry in shown if entry.running_ms is not None}
+    for entry in shown:
         table.add_row(
-            *([plain(one.queue)] if queue_too else []),
-            one.id,
-            f"[{_STATE_STYLES[one.state]}]{one.state}[/]",
-            _now(one, held),
-            human_ms(one.idle_ms),
-            human_ms(one.age_ms),
-            str(one.deliveries),
-            *([plain(one.consumer)] if consumer_too else []),
+            *([plain(entry.queue)] if queue_too else []),
+            entry.id,
+            f"[{_STATE_STYLES[entry.state]}]{entry.state}[/]",
+            _now(entry, held),
+            human_ms(entry.idle_ms),
+            human_ms(entry.age_ms),
+            str(entry.deliveries),
+            *([plain(entry.consumer)] if consumer_too else []),
         )
     out.print(table)
     if seen.total > len(shown):

@@ -76,7 +76,7 @@ class ErrorCounts:
             return
         table = new_table("count", "where", "first", "its error", right=["count"])
         table.columns[1].no_wrap = table.columns[2].no_wrap = True
-        for kind, count in sorted(self._counts.items(), key=lambda one: -one[1]):
+        for kind, count in sorted(self._counts.items(), key=lambda item: -item[1]):
             summary, entry_id = self._first[kind]
             table.add_row(f"{count:,}", plain(kind[1] or "-"), plain(entry_id), plain(summary))
         console().print()
@@ -112,7 +112,7 @@ def _value(value: bytes) -> tuple[str, Text]:
 
 def _json(text: str) -> Text | None:
     """Return JSON indented and coloured, with its bad bytes marked; None when it is no JSON."""
-    block = next((one for one in _PRIVATE_USE if f"\\u{one}" not in text.lower()), None)
+    block = next((digits for digits in _PRIVATE_USE if f"\\u{digits}" not in text.lower()), None)
     indented = block and _indented(_BAD_BYTE.sub(lambda match: f"\\u{block}{ord(match[0]) & 0xFF:02x}", text))
     if indented is None:
         return None
@@ -134,7 +134,7 @@ def _marked(text: str, bad: re.Pattern[str], show: Callable[[str], str]) -> Text
 
 def _is_binary(text: str) -> bool:
     """Tell whether bytes, decoded with bad ones as lone surrogates, are hardly text."""
-    hidden = sum(not one.isprintable() and not one.isspace() for one in text)
+    hidden = sum(not character.isprintable() and not character.isspace() for character in text)
     return "\0" in text or hidden > _SHARE_OF_BINARY * len(text)
 
 

@@ -65,17 +65,18 @@ class Thresholds:
     dead: int | None = None
     no_worker: bool = False
 
-    def passed(self, one: QueueStatus) -> Iterator[str]:
+    def passed(self, status: QueueStatus) -> Iterator[str]:
         """Yield a sentence for each threshold that a queue has passed."""
-        if self.lag is not None and one.lag > self.lag:
-            yield f"queue {one.queue}: {_lag(one)} entries wait, more than {self.lag:,}"
-        if self.age is not None and (one.oldest_ms or 0) > to_ms(self.age):
+        if self.lag is not None and status.lag > self.lag:
+            yield f"queue {status.queue}: {_lag(status)} entries wait, more than {self.lag:,}"
+        if self.age is not None and (status.oldest_ms or 0) > to_ms(self.age):
             limit = human_ms(to_ms(self.age))
-            yield f"queue {one.queue}: the oldest entry waits for {human_ms(one.oldest_ms)}, longer than {limit}"
-        if self.dead is not None and one.dead > self.dead:
-            yield f"queue {one.queue}: {counted(one.dead, 'dead letter', 'dead letters')}, more than {self.dead:,}"
-        if self.no_worker and not one.consumers:
-            yield f"queue {one.queue}: no worker runs"
+            yield f"queue {status.queue}: the oldest entry waits for {human_ms(status.oldest_ms)}, longer than {limit}"
+        if self.dead is not None and status.dead > self.dead:
+            dead = counted(status.dead, "dead letter", "dead letters")
+            yield f"queue {status.queue}: {dead}, more than {self.dead:,}"
+        if self.no_worker and not status.consumers:
+            yield f"queue {status.queue}: no worker runs"
 
 
 def register(app: typer.Typer) -> None:
@@ -121,7 +122,7 @@ def status(
             return
         figures = [_figures(client, queue) for queue in chosen]
     if json:
-        print_json(figures if all(isinstance(one, QueueStatus) for one in figures) else map(_as_row, figures))
+        print_json(figures if all(isinstance(status, QueueStatus) for status in figures) else map(_as_row, figures))
     else:
         out = console()
         out.print(_shown(figures, out))
@@ -138,14 +139,14 @@ def _figures(client: Redis, queue: Queue) -> QueueStatus | Unreadable:
         return Unreadable(queue.name, queue.stream, queue.group, f"stream {queue.stream}: {told(error)}")
 
 
-def _as_row(one: QueueStatus | Unreadable) -> dict[str, Any]:
-    return {field.name: getattr(one, field.name, None) for field in fields(QueueStatus)}
+def _as_row(status: QueueStatus | Unreadable) -> dict[str, Any]:
+    return {field.name: getattr(status, field.name, None) for field in fields(QueueStatus)}
 
 
 def _exit(figures: Sequence[QueueStatus | Unreadable], thresholds: Thresholds) -> None:
     """Say on stderr which threshold was passed, or which queue cannot be read, and end accordingly."""
-    passed = [line for one in figures if isinstance(one, QueueStatus) for line in thresholds.passed(one)]
-    broken = [f"queue {one.queue}: {one.error}" for one in figures if one.error]
+    passed = [line for status in figures if isinstance(status, QueueStatus) for line in thresholds.passed(status)]
+    broken = [f"queue {status.queue}: {status.error}" for status in figures if status.error]
     report([*passed, *broken])
     if passed:
         raise typer.Exit(THRESHOLD_PASSED)
@@ -167,7 +168,7 @@ def _watch(client: Redis, queues: Sequence[Queue]) -> None:
                 clock = Text(f"{utc(int(time.time() * 1000))}, every {_WATCH_EVERY_SECONDS:g} s; Ctrl-C ends", "dim")
                 frame = Group(clock, _shown(figures, out, rates, lines_around=_LINES_AROUND + 1))
                 live.update(frame, refresh=True) if out.is_terminal else out.print(frame)
-                before = {one.queue: one for one in figures if isinstance(one, QueueStatus)}
+                before = {status.queue: status for status in figures if isinstance(status, QueueStatus)}
                 time.sleep(_WATCH_EVERY_SECONDS)
     except KeyboardInterrupt:
         return
@@ -178,13 +179,14 @@ def _rates(
 ) -> dict[str, float | None]:
     """Return how many entries a second each queue has done since; None where the server does not count them."""
     rates: dict[str, float | None] = {}
-    for one in figures:
-        last = before.get(one.queue)
-        if isinstance(one, QueueStatus) and last and one.entries_read is not None and last.entries_read is not None:
-            done = (one.entries_read - one.pending) - (last.entries_read - last.pending)
-            rates[one.queue] = max(0.0, done / seconds)
+    for status in figures:
+        last = before.get(status.queue)
+        read = status.entries_read if isinstance(status, QueueStatus) else None
+        if isinstance(status, QueueStatus) and last and read is not None and last.entries_read is not None:
+            done = (read - status.pending) - (last.entries_read - last.pending)
+            rates[status.queue] = max(0.0, done / seconds)
         else:
-            rates[one.queue] = None
+            rates[status.queue] = None
     return rates
 
 
@@ -196,7 +198,7 @@ def _shown(
 ) -> Group:
     """Return the table, queues in trouble first, and what is wrong; as much as a terminal has room for."""
     ordered = sorted(figures, key=_trouble)
-    wrong = [(one.queue, line) for one in ordered for line in _wrong(one)]
+    wrong = [(status.queue, line) for status in ordered for line in _wrong(status)]
     room = out.height - lines_around - min(len(wrong), _TOLD_AT_MOST + 1) if out.is_terminal else len(ordered)
     room = max(room, 3)
     parts: list[Any] = [_table(ordered[:room], ordered, rates)]
@@ -211,35 +213,35 @@ def _shown(
 
 
 def _quiet(left_out: Sequence[QueueStatus | Unreadable]) -> str:
-    troubled = sum(1 for one in left_out if next(_wrong(one), None))
+    troubled = sum(1 for status in left_out if next(_wrong(status), None))
     return f"{troubled:,} of them with something wrong" if troubled else "nothing wrong in them"
 
 
-def _trouble(one: QueueStatus | Unreadable) -> tuple[int, int]:
+def _trouble(status: QueueStatus | Unreadable) -> tuple[int, int]:
     """Return what sorts the queues, the worst first, those alike as they are configured."""
-    if isinstance(one, Unreadable) or one.error:
+    if isinstance(status, Unreadable) or status.error:
         return 0, 0
-    if one.waits_for_a_worker:
-        return 1, -(one.oldest_ms or 0)
-    if one.dead or one.retrying:
+    if status.waits_for_a_worker:
+        return 1, -(status.oldest_ms or 0)
+    if status.dead or status.retrying:
         return 2, 0
-    return (3 if one.lag or one.pending else 4), 0
+    return (3 if status.lag or status.pending else 4), 0
 
 
-def _wrong(one: QueueStatus | Unreadable) -> Iterator[str]:
+def _wrong(status: QueueStatus | Unreadable) -> Iterator[str]:
     """Yield what is wrong with a queue, and the next command."""
-    if one.error:
-        yield one.error
-    if isinstance(one, Unreadable):
+    if status.error:
+        yield status.error
+    if isinstance(status, Unreadable):
         return
-    if one.waits_for_a_worker:
-        waiting = one.lag + one.pending + (one.legacy_backlog or 0)
+    if status.waits_for_a_worker:
+        waiting = status.lag + status.pending + (status.legacy_backlog or 0)
         some = counted(waiting, "record waits", "records wait")
-        yield f"{some} and no worker runs: streamfea consume {one.queue}"
-    if one.retrying:
-        yield f"{counted(one.retrying, 'record has', 'records have')} failed: streamfea pending {one.queue}"
-    if one.dead:
-        yield f"{counted(one.dead, 'dead letter', 'dead letters')}: streamfea dead list {one.queue}"
+        yield f"{some} and no worker runs: streamfea consume {status.queue}"
+    if status.retrying:
+        yield f"{counted(status.retrying, 'record has', 'records have')} failed: streamfea pending {status.queue}"
+    if status.dead:
+        yield f"{counted(status.dead, 'dead letter', 'dead letters')}: streamfea dead list {status.queue}"
 
 
 def _table(
@@ -247,17 +249,17 @@ def _table(
     everything: Sequence[QueueStatus | Unreadable],
     rates: dict[str, float | None] | None,
 ) -> Table:
-    known = [one for one in everything if isinstance(one, QueueStatus)]
-    with_lists = any(one.legacy_backlog is not None for one in known)
+    known = [status for status in everything if isinstance(status, QueueStatus)]
+    with_lists = any(status.legacy_backlog is not None for status in known)
     lists, per_second = ["in list"] if with_lists else [], [] if rates is None else ["done/s"]
     numbers = [*lists, "length", "lag", "pending", "retrying", "dead", "oldest", "workers", *per_second]
     table = new_table("queue", *numbers, right=numbers)
     table.columns[0].overflow = "ellipsis"
-    for one in rows:
-        if isinstance(one, Unreadable):
-            table.add_row(plain(one.queue), *["[bold red]?[/]"] * len(numbers))
+    for status in rows:
+        if isinstance(status, Unreadable):
+            table.add_row(plain(status.queue), *["[bold red]?[/]"] * len(numbers))
         else:
-            table.add_row(plain(one.queue), *_cells(one, with_lists), *_rate(rates, one.queue))
+            table.add_row(plain(status.queue), *_cells(status, with_lists), *_rate(rates, status.queue))
     if len(everything) > 1 and known:
         totals = _total(known)
         rate = [] if rates is None else [f"{sum(rate or 0 for rate in rates.values()):,.0f}"]
@@ -266,22 +268,22 @@ def _table(
     return table
 
 
-def _cells(one: QueueStatus, with_lists: bool) -> list[str]:
-    backlog = ["-" if one.legacy_backlog is None else f"{one.legacy_backlog:,}"] if with_lists else []
+def _cells(status: QueueStatus, with_lists: bool) -> list[str]:
+    backlog = ["-" if status.legacy_backlog is None else f"{status.legacy_backlog:,}"] if with_lists else []
     return [
         *backlog,
-        f"{one.length:,}",
-        _lag(one),
-        f"{one.pending:,}",
-        f"[yellow]{one.retrying:,}[/]" if one.retrying else "0",
-        f"[bold red]{one.dead:,}[/]" if one.dead else "0",
-        human_ms(one.oldest_ms),
-        "[bold red]0[/]" if one.waits_for_a_worker else f"{one.consumers:,}",
+        f"{status.length:,}",
+        _lag(status),
+        f"{status.pending:,}",
+        f"[yellow]{status.retrying:,}[/]" if status.retrying else "0",
+        f"[bold red]{status.dead:,}[/]" if status.dead else "0",
+        human_ms(status.oldest_ms),
+        "[bold red]0[/]" if status.waits_for_a_worker else f"{status.consumers:,}",
     ]
 
 
-def _lag(one: QueueStatus) -> str:
-    return f"{one.lag:,}" if one.lag_exact else f"≤{one.lag:,}"
+def _lag(status: QueueStatus) -> str:
+    return f"{status.lag:,}" if status.lag_exact else f"≤{status.lag:,}"
 
 
 def _rate(rates: dict[str, float | None] | None, queue: str) -> list[str]:
@@ -293,18 +295,18 @@ def _rate(rates: dict[str, float | None] | None, queue: str) -> list[str]:
 
 def _total(known: Sequence[QueueStatus]) -> QueueStatus:
     summed = ("length", "lag", "pending", "retrying", "dead", "consumers")
-    backlogs = [one.legacy_backlog for one in known if one.legacy_backlog is not None]
+    backlogs = [status.legacy_backlog for status in known if status.legacy_backlog is not None]
     return replace(
         known[0],
-        **{name: sum(getattr(one, name) for one in known) for name in summed},
-        lag_exact=all(one.lag_exact for one in known),
-        lag_ms=max((one.lag_ms for one in known if one.lag_ms is not None), default=None),
+        **{name: sum(getattr(status, name) for status in known) for name in summed},
+        lag_exact=all(status.lag_exact for status in known),
+        lag_ms=max((status.lag_ms for status in known if status.lag_ms is not None), default=None),
         oldest_pending_ms=max(
-            (one.oldest_pending_ms for one in known if one.oldest_pending_ms is not None), default=None
+            (status.oldest_pending_ms for status in known if status.oldest_pending_ms is not None), default=None
         ),
         legacy_backlog=sum(backlogs) if backlogs else None,
     )
 
 
 def _largest(values: Iterable[int | None]) -> int | None:
-    return max((one for one in values if one is not None), default=None)
+    return max((value for value in values if value is not None), default=None)

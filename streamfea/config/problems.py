@@ -73,7 +73,7 @@ def _masked_parameter(match: re.Match[str]) -> str:
 
 def mistakes_in(error: ValidationError | None, source: str, variables: Sequence[str], root: type[BaseModel]) -> str:
     """Return a line for each mistake in `source`, under a line that counts them; `variables` are unknown ones."""
-    lines = list(dict.fromkeys(_line(one, root) for one in (error.errors() if error else [])))
+    lines = list(dict.fromkeys(_line(problem, root) for problem in (error.errors() if error else [])))
     lines += [
         f"{variable}: there is no such setting; write STREAMFEA_SECTION__KEY, or unset it" for variable in variables
     ]

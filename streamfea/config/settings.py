@@ -449,7 +449,7 @@ def _wrong_keys(section: dict[str, Any]) -> set[str]:
     try:
         ConsumerSettings.model_validate(section)
     except ValidationError as error:
-        return {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+        return {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
     return set()
 
 

@@ -18,30 +18,30 @@ def printable(text: str, *, one_line: bool = False) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(one if _is_shown(one, one_line) else _written_out(one) for one in text)
+    return "".join(char if _is_shown(char, one_line) else _written_out(char) for char in text)
 
 
 def printable_json(json_text: str) -> str:
     """Return JSON with the same characters written as JSON writes them out; it means what it meant."""
     if json_text.isprintable():
         return json_text
-    return "".join(one if _is_shown(one, one_line=False) else json.dumps(one)[1:-1] for one in json_text)
+    return "".join(char if _is_shown(char, one_line=False) else json.dumps(char)[1:-1] for char in json_text)
 
 
 def without_surrogates(text: str) -> str:
     r"""Return `text` as JSON can hold it for everyone, with bytes that were not UTF-8 written out, as in `\xff`."""
     if text.isascii():
         return text
-    return "".join(_written_out(one) if "\ud800" <= one <= "\udfff" else one for one in text)
+    return "".join(_written_out(char) if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
-def _is_shown(character: str, one_line: bool) -> bool:
-    if character in _KEPT:
+def _is_shown(char: str, one_line: bool) -> bool:
+    if char in _KEPT:
         return not one_line
-    return character.isprintable() or unicodedata.category(character) == "Zs"
+    return char.isprintable() or unicodedata.category(char) == "Zs"
 
 
-def _written_out(character: str) -> str:
-    if character in _ESCAPED_BYTES:
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
+def _written_out(char: str) -> str:
+    if char in _ESCAPED_BYTES:
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")

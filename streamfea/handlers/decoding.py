@@ -130,7 +130,10 @@ def _pydantic_reason(record: bytes, error: ValidationError) -> str:
     if not record:
         return _EMPTY
     details = error.errors(include_input=False)  # which may be long
-    reasons = [": ".join(filter(None, [".".join(map(str, one["loc"])), one["msg"]])) for one in details[:_MOST_REASONS]]
+    reasons = [
+        ": ".join(filter(None, [".".join(map(str, detail["loc"])), detail["msg"]]))
+        for detail in details[:_MOST_REASONS]
+    ]
     more = [f"and {len(details) - _MOST_REASONS} more"] if len(details) > _MOST_REASONS else []
     return _short("; ".join(reasons + more))
 
@@ -187,8 +190,8 @@ def _is_pydantic(kind: Any) -> bool:
 def _shapes_in(shape: Any, seen: set[int]) -> Iterator[shapes.Type]:
     """Yield every type that `shape` is made of, itself included; types may refer to themselves."""
     if isinstance(shape, tuple):
-        for one in shape:
-            yield from _shapes_in(one, seen)
+        for member in shape:
+            yield from _shapes_in(member, seen)
     elif isinstance(shape, shapes.Field):
         yield from _shapes_in(shape.type, seen)
     elif isinstance(shape, shapes.Type) and id(shape) not in seen:

@@ -93,14 +93,20 @@ def _handler_of(queue: Queue, module: ModuleType, where: str) -> Handler:
     if callable(process):
         kind = _record_type(where, module, process)
         takes["process"] = type_name(kind)
-        one = _decoding(process, _decoder(where, process, kind, queue))
+        run_one = _decoding(process, _decoder(where, process, kind, queue))
     elif callable(batch):
-        one = _batch_of_one(batch, decode)
+        run_one = _batch_of_one(batch, decode)
     else:
         raise ConfigurationError(f"{where}: {queue.handler} has no function process(dbsession, record)")
     commands = getattr(module, "register_commands", None)
     return Handler(
-        queue, module, one, batch if callable(batch) else None, decode, takes, commands if callable(commands) else None
+        queue,
+        module,
+        run_one,
+        batch if callable(batch) else None,
+        decode,
+        takes,
+        commands if callable(commands) else None,
     )
 
 
@@ -116,10 +122,10 @@ def _decoding(process: Callable[[Session, Any], Any], decode: Decode | None) -> 
 
 
 def _batch_of_one(batch: ProcessBatch, decode: Decode | None) -> Process:
-    def one(dbsession: Session, record: bytes) -> Any:
+    def run_one(dbsession: Session, record: bytes) -> Any:
         return batch(dbsession, [record if decode is None else decode(record)])
 
-    return one
+    return run_one
 
 
 def _import_problem(name: str, error: Exception) -> str:

@@ -79,7 +79,7 @@ def _tables(module: ModuleType) -> set[Table]:
     And those that they refer to, by a foreign key or a relationship.
     """
     found = {table for mapper in _mappers() if _belongs(mapper, module) for table in _tables_around(mapper)}
-    found |= {one for one in vars(module).values() if isinstance(one, Table) and one.metadata is Base.metadata}
+    found |= {value for value in vars(module).values() if isinstance(value, Table) and value.metadata is Base.metadata}
     pending = list(found)
     while pending:
         new = {key.column.table for key in pending.pop().foreign_keys} - found
@@ -98,7 +98,8 @@ def _belongs(mapper: Mapper[object], module: ModuleType) -> bool:
     if home == module.__name__ or (hasattr(module, "__path__") and home.startswith(f"{module.__name__}.")):
         return True
     return any(
-        one is mapper.class_ or (isinstance(one, ModuleType) and one.__name__ == home) for one in vars(module).values()
+        value is mapper.class_ or (isinstance(value, ModuleType) and value.__name__ == home)
+        for value in vars(module).values()
     )
 
 
@@ -106,6 +107,6 @@ def _tables_around(mapper: Mapper[object]) -> Iterator[Table]:
     """Yield the tables of a model, of the models that its relationships lead to, and those between them."""
     mappers = {mapper, *(relationship.mapper for relationship in mapper.relationships)}
     secondary = (relationship.secondary for relationship in mapper.relationships)
-    for table in [*(table for one in mappers for table in one.tables), *secondary]:
+    for table in [*(table for related in mappers for table in related.tables), *secondary]:
         if isinstance(table, Table):
             yield table

@@ -32,7 +32,8 @@ def _members(kind: Any) -> list[tuple[str, Any]]:
 def _takes_text(kind: Any) -> bool:
     """Tell whether text can be meant as it is; a plain number, truth or time is read from text without help."""
     alternatives = _alternatives(kind)
-    return any(one in (str, bytes, Any, object) for one in alternatives) or not any(map(_is_json, alternatives))
+    may_be_text = any(alternative in (str, bytes, Any, object) for alternative in alternatives)
+    return may_be_text or not any(map(_is_json, alternatives))
 
 
 def _is_json(kind: Any) -> bool:
@@ -46,7 +47,7 @@ def _alternatives(kind: Any) -> list[Any]:
     if get_origin(kind) in (typing.Annotated, typing.Required, typing.NotRequired):
         return _alternatives(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
-        return [one for member in get_args(kind) for one in _alternatives(member)]
+        return [alternative for member in get_args(kind) for alternative in _alternatives(member)]
     return [kind]
 
 

@@ -169,5 +169,5 @@ def _end_with_supervisor(reader: int, stop: StopSignal, grace_seconds: float) ->
 
 
 def _grace(arguments: Sequence[Any]) -> float:
-    queues = [one for one in arguments if isinstance(one, Queue)]
+    queues = [argument for argument in arguments if isinstance(argument, Queue)]
     return max((queue.shutdown_timeout.total_seconds() for queue in queues), default=5.0)

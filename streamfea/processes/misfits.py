@@ -34,7 +34,7 @@ class Misfits:
 
     def errors(self) -> Mapping[str, ConfigurationError]:
         """Return why, by queue."""
-        return {name: one.error for name, one in self._misfits.items() if not one.is_mended}
+        return {name: misfit.error for name, misfit in self._misfits.items() if not misfit.is_mended}
 
     def note(self, name: str, error: ConfigurationError) -> None:
         """Note that a queue cannot work, and say so: at once, when the reason changes, and from time to time."""

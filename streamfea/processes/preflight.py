@@ -75,7 +75,7 @@ def _tables_lacking(
 
     Unless `is_whole`, a handler that cannot be imported may have left models behind, which are nobody's.
     """
-    schemas = [one for one in all_schemas(handlers) if is_whole or one.name != OTHER_MODELS]
+    schemas = [schema for schema in all_schemas(handlers) if is_whole or schema.name != OTHER_MODELS]
     if create:
         created = create_all(engine, schemas).created
         if created:
@@ -92,7 +92,7 @@ def _needed(handler: Handler, schemas: Sequence[HandlerSchema]) -> list[HandlerS
     names = {handler.module.__name__, OTHER_MODELS}
     if ledger_of(handler.queue) is not None:
         names.add(OWN_TABLES)
-    return [one for one in schemas if one.name in names]
+    return [schema for schema in schemas if schema.name in names]
 
 
 def _keys_unusable(

@@ -255,7 +255,9 @@ class Supervisor:
 
         They are told by the end of the pipe: what SIGTERM does in a worker, its handler may have changed.
         """
-        processes = [one for slot in self._slots for one in (slot.process, slot.stand_in) if one is not None]
+        processes = [
+            process for slot in self._slots for process in (slot.process, slot.stand_in) if process is not None
+        ]
         hidden = {slot.process for slot in self._slots if slot.hides_its_end}
         for descriptor in self._liveness:
             os.close(descriptor)
@@ -307,7 +309,7 @@ class _Slot:
             self.predecessors.clear()
         how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
         # With a name that stays, only how the last process died says anything of what it has left.
-        self.predecessors = [one for one in self.predecessors if one.consumer != self.consumer]
+        self.predecessors = [other for other in self.predecessors if other.consumer != self.consumer]
         self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
         self.timed_out = False
         # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.

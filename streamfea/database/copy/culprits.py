@@ -29,17 +29,19 @@ def suspects(error: BaseException, added: Iterable[tuple[str, object]]) -> set[s
     `added` are the objects that were to be written, each with its entry's id.
     """
     # One whose state its handler has taken from its dictionary cannot be looked into.
-    added = [(entry_id, one) for entry_id, one in added if inspect(one, raiseerr=False) is not None]
+    added = [(entry_id, instance) for entry_id, instance in added if inspect(instance, raiseerr=False) is not None]
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, psycopg.errors.NotNullViolation):
-        return {entry_id for entry_id, one in added if _lacks_a_value(one)}
+        return {entry_id for entry_id, instance in added if _lacks_a_value(instance)}
     if not isinstance(cause, psycopg.IntegrityError):
         return set()
     match = _KEY_DETAIL.match(cause.diag.message_detail or "")
     if match is None:
         return set()
     columns = match["columns"].split(", ")
-    return {one_id for one_id, one in added if _values(one, cause.diag.table_name, columns) == match["values"]}
+    return {
+        entry_id for entry_id, instance in added if _values(instance, cause.diag.table_name, columns) == match["values"]
+    }
 
 
 def culprit(error: BaseException, rows: Sequence[Row]) -> str | None:

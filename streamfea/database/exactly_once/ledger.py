@@ -189,7 +189,7 @@ class Ledger:
 
     def _prune_predecessor(self, connection: Connection, margin: timedelta, limit: int) -> int:
         """Remove rows of a stream that this one has had the place of for `margin`."""
-        source = next((one for one in self._sources(connection) if one != self._source), None)
+        source = next((other for other in self._sources(connection) if other != self._source), None)
         if source is None or limit <= 0:
             return 0
         connection.execute(_NOTE_END, {"source": source, "end": _END})

@@ -84,16 +84,16 @@ def _without_identities(operations: Sequence[Any]) -> Iterator[Any]:
 
     The primary keys that Azafea made are GENERATED ALWAYS AS IDENTITY, which a model does not say: they stay so.
     """
-    for one in operations:
-        if isinstance(one, ops.ModifyTableOps):
-            one.ops = list(_without_identities(one.ops))
-            if one.is_empty():
+    for operation in operations:
+        if isinstance(operation, ops.ModifyTableOps):
+            operation.ops = list(_without_identities(operation.ops))
+            if operation.is_empty():
                 continue
-        elif isinstance(one, ops.AlterColumnOp) and _only_in_the_database(one):
-            one.modify_server_default = False
-            if not one.has_changes():
+        elif isinstance(operation, ops.AlterColumnOp) and _only_in_the_database(operation):
+            operation.modify_server_default = False
+            if not operation.has_changes():
                 continue
-        yield one
+        yield operation
 
 
 def _only_in_the_database(operation: ops.AlterColumnOp) -> bool:
@@ -108,12 +108,12 @@ def _create_enums(operations: ops.UpgradeOps) -> None:
 
 
 def _types(operations: Sequence[Any]) -> Iterator[Any]:
-    for one in operations:
-        if isinstance(one, ops.ModifyTableOps):
-            yield from _types(one.ops)
-        elif isinstance(one, ops.CreateTableOp):
-            yield from (column.type for column in one.to_table().columns)
-        elif isinstance(one, ops.AddColumnOp):
-            yield one.column.type
-        elif isinstance(one, ops.AlterColumnOp):
-            yield one.modify_type
+    for operation in operations:
+        if isinstance(operation, ops.ModifyTableOps):
+            yield from _types(operation.ops)
+        elif isinstance(operation, ops.CreateTableOp):
+            yield from (column.type for column in operation.to_table().columns)
+        elif isinstance(operation, ops.AddColumnOp):
+            yield operation.column.type
+        elif isinstance(operation, ops.AlterColumnOp):
+            yield operation.modify_type

@@ -103,7 +103,7 @@ def _privileges(connection: Connection, schemas: Sequence[HandlerSchema], tables
         denied.append(f"SELECT ON {_VERSIONS}")
     if denied:
         role = connection.execute(text("SELECT current_user")).scalar_one()
-        grants = "; ".join(f"GRANT {one} TO {role}" for one in denied)
+        grants = "; ".join(f"GRANT {privilege} TO {role}" for privilege in denied)
         return CheckResult("table privileges", "problem", f"{role} lacks {', '.join(denied)}", f"{grants};")
     return CheckResult("table privileges", "ok", "SELECT and INSERT on all tables that are there, and their sequences")
 

@@ -50,12 +50,12 @@ class Migrations:
     def recorded(self, connection: Connection, schema: HandlerSchema) -> bool:
         """Tell whether the database knows a migration of `schema`."""
         heads = self._context(connection).get_current_heads()
-        return any(one.revision in heads for one in self._of(schema))
+        return any(script.revision in heads for script in self._of(schema))
 
     def pending(self, connection: Connection, schema: HandlerSchema) -> list[str]:
         """Return the revisions of `schema` that the database has not had, oldest first."""
         applied = self._with_ancestors(self._context(connection).get_current_heads())
-        return [one.revision for one in reversed(self._of(schema)) if one.revision not in applied]
+        return [script.revision for script in reversed(self._of(schema)) if script.revision not in applied]
 
     def upgrade(self, connection: Connection, schema: HandlerSchema | None = None) -> None:
         """Apply the pending migrations of all handlers, or of one, in the transaction of `connection`."""
@@ -82,7 +82,7 @@ class Migrations:
     def forget(self, connection: Connection, schema: HandlerSchema) -> None:
         """Remove what the database knows of the migrations of `schema`."""
         context = self._context(connection)
-        for revision in {one.revision for one in self._of(schema)} & set(context.get_current_heads()):
+        for revision in {script.revision for script in self._of(schema)} & set(context.get_current_heads()):
             connection.execute(context._version.delete().where(context._version.c.version_num == revision))
 
     def make(self, connection: Connection, schema: HandlerSchema, message: str, *, empty: bool = False) -> Path | None:
@@ -126,15 +126,15 @@ class Migrations:
 
     def _of(self, schema: HandlerSchema) -> list[Script]:
         """Return the migrations of `schema`, newest first."""
-        return [one for one in self._all if Path(one.path).parent == schema.migrations]
+        return [script for script in self._all if Path(script.path).parent == schema.migrations]
 
     def _heads(self, schema: HandlerSchema) -> tuple[str, ...]:
-        mine = {one.revision for one in self._of(schema)}
-        older = {down for one in self._of(schema) for down in to_tuple(one.down_revision, ())}
+        mine = {script.revision for script in self._of(schema)}
+        older = {down for script in self._of(schema) for down in to_tuple(script.down_revision, ())}
         return tuple(sorted(mine - older))
 
     def _with_ancestors(self, heads: Sequence[str]) -> set[str]:
-        known = {one.revision: one for one in self._all}
+        known = {script.revision: script for script in self._all}
         found: set[str] = set()
         waiting = list(heads)
         while waiting:
@@ -145,7 +145,7 @@ class Migrations:
         return found
 
     def _context(self, connection: Connection, **more: Any) -> MigrationContext:
-        known = {one.revision for one in self._all}
+        known = {script.revision for script in self._all}
         return _Context(known, connection, {"script": self._script, **more})
 
 

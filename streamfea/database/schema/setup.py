@@ -169,7 +169,7 @@ def _upgrade(
     connection: Connection, schemas: Sequence[HandlerSchema], migrations: Migrations, changes: Changes
 ) -> None:
     """Apply what is pending, with the views where they are, and without them if one is in the way."""
-    pending = [one for schema in schemas for one in migrations.pending(connection, schema)]
+    pending = [revision for schema in schemas for revision in migrations.pending(connection, schema)]
     changes.migrated += pending
     try:
         with connection.begin_nested():

@@ -6,6 +6,7 @@ its model says is left alone, and one that is made anew is granted to whom it wa
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain
 
 from sqlalchemy import Connection, CreateView, MetaData, Table, text
 from sqlalchemy.dialects import postgresql
@@ -79,7 +80,7 @@ def grants_of(connection: Connection, views: Sequence[Table]) -> dict[str, list[
 
 def grant(connection: Connection, grants: dict[str, list[str]], created: Sequence[str]) -> None:
     """Grant what was granted before to those that may use the views that have been created."""
-    for statement in (one for name in created for one in grants.get(name, ())):
+    for statement in chain.from_iterable(grants.get(name, ()) for name in created):
         connection.execute(text(statement.replace(":", "\\:")))
 
 

@@ -73,7 +73,7 @@ class _Packer:
         try:
             return self._hiredis.pack(*command)
         except UnicodeEncodeError:
-            return self._hiredis.pack(*(_as_bytes(one) if isinstance(one, str) else one for one in command))
+            return self._hiredis.pack(*(_as_bytes(word) if isinstance(word, str) else word for word in command))
 
 
 def _as_bytes(text: str) -> bytes:

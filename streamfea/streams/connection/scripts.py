@@ -34,8 +34,8 @@ class Scripts:
             return [self._alone(name, keys, arguments[0])]
         script = self._script(name)
         with self._client.pipeline(transaction=False) as pipeline:
-            for one in arguments:
-                script(keys=keys, args=self._guarded(one), client=pipeline)
+            for call_arguments in arguments:
+                script(keys=keys, args=self._guarded(call_arguments), client=pipeline)
             return pipeline.execute(raise_on_error=False)
 
     def command(self, name: str, keys: list[str], arguments: list[Any]) -> tuple[Any, ...]:

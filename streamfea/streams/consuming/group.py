@@ -139,7 +139,7 @@ class GroupConsumer:
         arguments = [self.ref.group, self.consumer, dead_consumer, count, f"({after}" if after else "-"]
         reply = self._run_unless_gone("take_over", [self._stream, self._errors], arguments)
         last, claimed = reply or (b"", [])
-        return [_claimed(one) for one in claimed], last.decode() or None
+        return [_claimed(reply) for reply in claimed], last.decode() or None
 
     def deliver_alone(self, claimed: Claimed) -> Entry | None:
         """Count a delivery of a claimed entry and return it; None when it is deleted or not ours any more."""
@@ -182,7 +182,7 @@ class GroupConsumer:
             else:
                 small.append([self.ref.group, self.consumer, entry.id, len(origin), *origin, *fields])
         buried = self._run_each_unless_gone("bury", [self._stream, self._dead, self._errors], small)
-        results.update((arguments[2], one) for arguments, one in zip(small, buried, strict=True))
+        results.update((arguments[2], was_ours) for arguments, was_ours in zip(small, buried, strict=True))
         return [results[entry.id] for entry, _ in dead]
 
     def _bury_without_script(self, entry_id: str, origin: list[Any], fields: list[bytes]) -> bool:
@@ -209,26 +209,30 @@ class GroupConsumer:
 
     def _undeliver(self, held: Iterable[Claimed], idle_ms: int) -> None:
         arguments: list[Any] = [self.ref.group, self.consumer, idle_ms]
-        for one in held:
-            arguments += [one.id, one.deliveries, one.last_error.to_json() if one.last_error else ""]
+        for claimed in held:
+            arguments += [claimed.id, claimed.deliveries, claimed.last_error.to_json() if claimed.last_error else ""]
         self._run_unless_gone("hand_over", [self._stream, self._errors], arguments)
 
     def renew(self, entry_ids: Collection[str]) -> set[str]:
         """Keep entries from being claimed by others; return those that are not ours any more."""
         arguments = [self.ref.group, self.consumer, *entry_ids]
         lost = self._run_unless_gone("renew", [self._stream], arguments)
-        return {one.decode() for one in lost} if isinstance(lost, list) else set(entry_ids)
+        return {entry_id.decode() for entry_id in lost} if isinstance(lost, list) else set(entry_ids)
 
     def working_on(self, count: int) -> list[str]:
         """Return the ids of up to `count` entries that are pending for this consumer and do not wait for a retry."""
-        return [one.id for one in self._own_pending(count) if one.last_error is None or one.last_error.alone]
+        return [
+            claimed.id for claimed in self._own_pending(count) if claimed.last_error is None or claimed.last_error.alone
+        ]
 
     def unseen(self, held: Container[str], count: int) -> list[Claimed]:
         """Return up to `count` entries that the server delivered to this consumer in replies that never arrived.
 
         `held` are those that did arrive; those that wait for a retry have a last error.
         """
-        return [one for one in self._own_pending(count) if one.last_error is None and one.id not in held]
+        return [
+            claimed for claimed in self._own_pending(count) if claimed.last_error is None and claimed.id not in held
+        ]
 
     def is_drained(self, legacy_lists: Sequence[str] = ()) -> bool:
         """Tell whether nothing of the group is new, pending or waiting for a retry, nor in a list on its way here."""
@@ -244,7 +248,7 @@ class GroupConsumer:
                 raise
             return True
         last = next(
-            (one["last-delivered-id"].decode() for one in groups if one["name"] == self.ref.group.encode()),
+            (info["last-delivered-id"].decode() for info in groups if info["name"] == self.ref.group.encode()),
             "0",
         )
         return not self._client.xrange(self._stream, f"({last}", "+", count=1)
@@ -271,16 +275,16 @@ class GroupConsumer:
             if not group_is_gone(error):
                 raise
             return []
-        ids = [one["message_id"].decode() for one in pending]
+        ids = [delivery["message_id"].decode() for delivery in pending]
         errors = self._client.hmget(self._errors, ids) if ids else []
         return [
-            Claimed(entry_id, one["times_delivered"], LastError.from_json(error or b""))
-            for entry_id, one, error in zip(ids, pending, errors, strict=True)
+            Claimed(entry_id, delivery["times_delivered"], LastError.from_json(error or b""))
+            for entry_id, delivery, error in zip(ids, pending, errors, strict=True)
         ]
 
     def _exists(self) -> bool:
         try:
-            return any(one["name"] == self.ref.group.encode() for one in self._client.xinfo_groups(self._stream))
+            return any(info["name"] == self.ref.group.encode() for info in self._client.xinfo_groups(self._stream))
         except ResponseError:
             return False
 

@@ -51,7 +51,7 @@ class LastError:
     def where(self) -> str:
         """The innermost line of the traceback that is none of a library's, as in `shop.py:17`; empty without one."""
         frames = _FRAME.findall(self.traceback)
-        own = [one for one in frames if "site-packages" not in one[0] and not _LIBRARY.search(one[0])] or frames
+        own = [frame for frame in frames if "site-packages" not in frame[0] and not _LIBRARY.search(frame[0])] or frames
         return f"{PurePath(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
     @property

@@ -82,7 +82,7 @@ def is_read(client: Redis, stream: str) -> bool:
     if not client.exists(stream):
         return False
     replies: Any = client  # redis-py leaves the types of replies open
-    return any(not is_mark(one["name"]) for one in replies.xinfo_groups(stream))
+    return any(not is_mark(info["name"]) for info in replies.xinfo_groups(stream))
 
 
 def first_id(client: Redis, stream: str) -> str | None:

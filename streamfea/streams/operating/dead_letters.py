@@ -158,11 +158,11 @@ def find_dead_letters(client: Redis, ref: GroupRef, ids: Sequence[str]) -> dict[
     for start in range(0, len(ids), _PAGE):
         part = ids[start : start + _PAGE]
         with client.pipeline(transaction=False) as pipeline:
-            for one in part:
-                pipeline.xrange(key, one, one)
-            for one, replies in zip(part, pipeline.execute(), strict=True):
-                found[one] = [_dead_letter(letter_id, fields) for letter_id, fields in replies]
-    others = {one for one, letters in found.items() if not letters}
+            for wanted_id in part:
+                pipeline.xrange(key, wanted_id, wanted_id)
+            for wanted_id, replies in zip(part, pipeline.execute(), strict=True):
+                found[wanted_id] = [_dead_letter(letter_id, fields) for letter_id, fields in replies]
+    others = {wanted_id for wanted_id, letters in found.items() if not letters}
     if others:
         for letter in dead_letters(client, ref):
             if letter.entry_id in others:
@@ -181,7 +181,7 @@ def replay(client: Redis, ref: GroupRef, letter_ids: Sequence[str]) -> list[str]
     replies: list[bytes] = Scripts(client).run("replay", [dead, stream], [_REPLAY_BYTES, _FIRST, *letter_ids])
     if replies == [_LARGE]:
         return [_replay_large(client, dead, stream, letter_ids[0])]
-    return [one.decode() for one in replies]
+    return [entry_id.decode() for entry_id in replies]
 
 
 def purge(client: Redis, ref: GroupRef, letter_ids: Sequence[str]) -> int:

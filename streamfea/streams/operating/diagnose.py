@@ -68,7 +68,7 @@ def _sentinel(client: Redis) -> tuple[str, str] | None:
         masters: dict[str, Any] = client.sentinel_masters()  # type: ignore[assignment]  # redis-py leaves the types of replies open
     except RedisError:
         masters = {}
-    known = [f"{name} at {one['ip']}:{one['port']}" for name, one in masters.items()]
+    known = [f"{name} at {master['ip']}:{master['port']}" for name, master in masters.items()]
     watched = f", which watches {', '.join(known)}" if known else ""
     return (
         f"a Sentinel answers at redis.url{watched}",
@@ -92,7 +92,7 @@ def _version(client: Redis, info: dict[str, object], queue: Queue) -> CheckResul
 
 
 def _is_old(version: str) -> bool:
-    numbers = [int(one) for one in version.split(".")[:2] if one.isdecimal()]
+    numbers = [int(number) for number in version.split(".")[:2] if number.isdecimal()]
     return len(numbers) == len(_OLDEST) and tuple(numbers) < _OLDEST
 
 

@@ -84,7 +84,7 @@ def _is_new(client: Redis, ref: GroupRef, entry_id: str) -> bool:
 def _letter_of(client: Redis, ref: GroupRef, entry_id: str) -> DeadLetter | None:
     """Return the dead letter of an entry, or with this id; as a rule it was buried after the entry was added."""
     after, before = dead_letters(client, ref, first=entry_id), dead_letters(client, ref, last=f"({entry_id}")
-    return next((one for one in chain(after, before) if entry_id in {one.entry_id, one.id}), None)
+    return next((letter for letter in chain(after, before) if entry_id in {letter.entry_id, letter.id}), None)
 
 
 def _as_numbers(entry_id: str) -> tuple[int, int]:

@@ -65,7 +65,7 @@ def members(client: Redis, ref: GroupRef) -> list[Member]:
             _member(ref, name, NameHolder.parse(holder), reply, now_ms)
             for name, holder, reply in zip(names, holders, replies, strict=True)
         ),
-        key=lambda one: one.name,
+        key=lambda member: member.name,
     )
 
 

@@ -65,14 +65,14 @@ def pending_entries(
 ) -> Iterator[PendingEntry]:
     """Yield what is pending in a group, oldest first, a page of the server's list at a time."""
     start, idle_ms = "-", to_ms(wanted.idle)
-    owners = {one.name: one for one in members(client, ref)}
+    owners = {member.name: member for member in members(client, ref)}
     while page := _page(client, ref, wanted, start):
         now_ms = server_now_ms(client)
-        chosen = [one for one in page if one["times_delivered"] >= wanted.min_deliveries]
-        ids = [one["message_id"] for one in chosen]
+        chosen = [delivery for delivery in page if delivery["times_delivered"] >= wanted.min_deliveries]
+        ids = [delivery["message_id"] for delivery in chosen]
         errors: Any = client.hmget(errors_key(ref), ids) if ids else []
-        for one, error in zip(chosen, errors, strict=True):
-            entry = _entry(ref, claim_idle, one, LastError.from_json(error or b""), owners, now_ms)
+        for delivery, error in zip(chosen, errors, strict=True):
+            entry = _entry(ref, claim_idle, delivery, LastError.from_json(error or b""), owners, now_ms)
             if entry.idle_ms >= idle_ms:  # the server's own filter goes by an idle time that is none
                 yield entry
         if len(page) < _PAGE:
@@ -94,7 +94,7 @@ def pending_entry(
     if found is None:
         return None
     last_error = LastError.from_json(replies.hget(errors_key(ref), entry_id) or b"")
-    owners = {one.name: one for one in members(client, ref)}
+    owners = {member.name: member for member in members(client, ref)}
     return _entry(ref, claim_idle, found, last_error, owners, server_now_ms(client)), last_error
 
 

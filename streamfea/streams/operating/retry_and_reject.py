@@ -50,7 +50,7 @@ def consumers_not_at_work(client: Redis, ref: GroupRef) -> list[str]:
 
     Those are processes of this host that have ended, and names that no process has.
     """
-    return [one.name for one in members(client, ref) if one.pid is None or one.has_ended]
+    return [member.name for member in members(client, ref) if member.pid is None or member.has_ended]
 
 
 def make_due(

@@ -52,7 +52,7 @@ class QueueStatus:
     @property
     def oldest_ms(self) -> int | None:
         """The time since the oldest entry was added that is not done."""
-        return max((one for one in (self.lag_ms, self.oldest_pending_ms) if one is not None), default=None)
+        return max((age_ms for age_ms in (self.lag_ms, self.oldest_pending_ms) if age_ms is not None), default=None)
 
     @property
     def waits_for_a_worker(self) -> bool:
@@ -85,7 +85,7 @@ def queue_status(client: Redis, queue: Queue) -> QueueStatus:
         retrying=count_retrying(client, queue.ref, rows=int(_known(errors)), pending=pending),
         dead=int(_known(dead)),
         oldest_pending_ms=None if oldest is None else age_ms(oldest, now_ms),
-        consumers=sum(one.alive != "no" for one in members(client, queue.ref)) if group else 0,
+        consumers=sum(member.alive != "no" for member in members(client, queue.ref)) if group else 0,
         legacy_backlog=backlog,
         error=error,
     )
@@ -136,7 +136,9 @@ def _pending(summary: Any) -> tuple[int, str | None]:
 
 def _backlog(queue: Queue, lengths: list[Any]) -> tuple[int | None, str | None]:
     """Return how many elements wait in a queue's lists, and what is wrong with these."""
-    wrong = [(key, one) for key, one in zip(queue.legacy_lists, lengths, strict=True) if isinstance(one, RedisError)]
+    wrong = [
+        (key, reply) for key, reply in zip(queue.legacy_lists, lengths, strict=True) if isinstance(reply, RedisError)
+    ]
     if wrong:
         key, error = wrong[0]
         setting = "legacy_list" if key == queue.legacy_list else "legacy_errors"
