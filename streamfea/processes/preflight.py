@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import structlog
+from psycopg.errors import QueryCanceled
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -41,9 +42,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
     end_if_child()
     if handlers:
         with open_servers(settings, queues[0], session_name(queues[0].ref, "preflight")) as (engine, client):
-            postgresql = Patience(
-                "PostgreSQL", lambda error: whose_fault(error) is Fault.OUTAGE and not is_refusal(error), stop
-            )
+            postgresql = Patience("PostgreSQL", _is_worth_waiting, stop)
             redis = Patience("Redis", is_outage, stop)
             errors |= postgresql.call(lambda: _tables_lacking(engine, handlers, tables, is_whole=not errors))
             redis.call(client.ping)  # whoever is not let in is so with every queue
@@ -54,6 +53,11 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
                     errors[queue.name] = error
     if errors:
         raise QueuesError(errors)
+
+
+def _is_worth_waiting(error: BaseException) -> bool:
+    is_cut_off = isinstance(getattr(error, "orig", None), QueryCanceled)  # statement_timeout, behind somebody's lock
+    return (whose_fault(error) is Fault.OUTAGE or is_cut_off) and not is_refusal(error)
 
 
 def _loaded(queues: Sequence[Queue]) -> tuple[list[Handler], dict[str, ConfigurationError]]:

@@ -1,11 +1,13 @@
 """The loop of one consumer: claim what is due, read what is new, run it, settle it."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import chain
+from typing import TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -29,11 +31,11 @@ from streamfea.worker.janitor import Janitor
 from streamfea.worker.joining import joining
 from streamfea.worker.lease import Lease
 from streamfea.worker.outage import Interrupted, Patience, first_line
-from streamfea.worker.policy import Fault, Outcome, Verdict, whose_fault
+from streamfea.worker.policy import Outcome, Verdict, could_not_connect
 from streamfea.worker.process_guard import take_back_signals
 from streamfea.worker.settlement import Reason, Settlement
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Watch, WorldFaultError
+from streamfea.worker.transaction import Watch, WorldFaultError, is_away
 
 __all__ = ["Predecessor", "Worker"]
 
@@ -45,6 +47,14 @@ _CLAIM_AT_MOST = 100
 # Entries wait no longer in a worker that is busy, when another may be free.
 _READ_AHEAD_FOR_SECONDS = 0.02
 _ASK_FOR_NAME_EVERY_SECONDS = 0.5
+# Longer than a restart of PostgreSQL takes as a rule, so that not everything changes hands then.
+_HOLD_WITHOUT_CONNECTION_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+class _OutOfReach(Exception):  # noqa: N818 - it says what happened to the wait, it is no error
+    """PostgreSQL has let us in for none of what we hold, for so long that others shall have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ class Worker:
         self._predecessors = predecessors or [_same_name(group.consumer)]
         self._sessions = sessions
         self._redis = Patience("Redis", is_outage, stop, janitor.make_room)
-        self._postgresql = Patience("PostgreSQL", _is_away, stop)
+        self._postgresql = Patience("PostgreSQL", is_away, stop, self._hold_no_longer)
         self._reader = reader
         self._settlement = Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff)
         self._name_lock = name_lock
@@ -110,6 +120,7 @@ class Worker:
             ledger=ledger,
             ours=self._ours_after_outage,
             overlap=True,
+            patience=self._postgresql,
         )
 
     def run(self) -> None:
@@ -119,15 +130,16 @@ class Worker:
         try:
             self._join()
             self._take_name()
+            self._postgresql.call(self._batch.look_around)
             self._lease.start()
             log.info("consuming", queue=self._queue.name, stream=self._queue.stream, consumer=self._group.consumer)
             for dead in self._predecessors:
-                self._succeed(dead)
+                self._within_reach(partial(self._succeed, dead))
             while not self._stop.is_set():
                 take_back_signals()
                 if self._group.must_join and not self._reader.is_ahead:
                     self._join_again()
-                worked = self._work_on_what_is_due() | self._work_on_what_is_new()
+                worked = self._within_reach(lambda: self._work_on_what_is_due() | self._work_on_what_is_new())
                 self._redis.call(self._janitor.tidy)
                 if self._until_empty and not worked and self._redis.call(self._is_drained):
                     self._redis.call(self._janitor.finish)
@@ -159,6 +171,22 @@ class Worker:
         self._release(list(self._holding))
         self._join()
         self._give_back_unseen()  # what was read without knowing whose it was
+
+    def _within_reach(self, work: Callable[[], T]) -> T | None:
+        """Return what `work` returns; None if PostgreSQL let nobody in, after giving away all and waiting for it."""
+        try:
+            return work()
+        except _OutOfReach:
+            log.warning("handing over to consumers that PostgreSQL may let in", entries=len(self._holding))
+            self._give_back()
+            self._postgresql.call(self._batch.look_around)
+            return None
+
+    def _hold_no_longer(self, error: BaseException) -> None:
+        """End a wait for a connection while we hold what others, with a connection, could do."""
+        waits = self._postgresql.waiting_seconds > _HOLD_WITHOUT_CONNECTION_SECONDS
+        if waits and self._holding and not self._stop.is_set() and could_not_connect(error):
+            raise _OutOfReach
 
     def _take_name(self) -> None:
         """Wait until no other process consumes under this consumer's name."""
@@ -407,12 +435,17 @@ class Worker:
                 "left without handing over: others take over after claim_idle", reason=first_line(error.__cause__)
             )
 
-    def _hand_over(self) -> None:
+    def _give_back(self) -> None:
+        """Hand over all that we hold, as if it had never been delivered here."""
         self._receive_last()
         self._redis.call(self._reader.confirm)
         if self._holding:
             self._redis.call(lambda: self._group.hand_over(map(_never_started, self._holding.values())))
             log.info("handed over to the other consumers", entries=len(self._holding))
+        self._release(list(self._holding))
+
+    def _hand_over(self) -> None:
+        self._give_back()
         self._redis.call(self._group.leave)
         self._redis.call(self._name_lock.end)
 
@@ -443,9 +476,3 @@ def _delivered_in_vain(unseen: Claimed) -> Claimed:
 def _same_name(consumer: str) -> Predecessor:
     """Return who may have had this name before, when it is one that stays."""
     return Predecessor(consumer, "crashed", "it was killed or lost")
-
-
-def _is_away(error: BaseException) -> bool:
-    if isinstance(error, WorldFaultError):
-        return error.outage
-    return whose_fault(error) is Fault.OUTAGE

@@ -30,7 +30,7 @@ class Patience:
     """Retries calls that an outage of `server` made fail, until they succeed or the worker is to stop.
 
     One log line says that the outage has begun, and one that it is over. `meanwhile` is called with the error before
-    each pause.
+    each pause; an error that it raises ends the wait.
     """
 
     def __init__(
@@ -52,6 +52,11 @@ class Patience:
             stop=lambda _: stop.is_set(),
             before_sleep=self._note_outage,
         )
+
+    @property
+    def waiting_seconds(self) -> float:
+        """For how long the server has been waited for; 0 when it is not."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
 
     def call(self, function: Callable[[], T]) -> T:
         """Return the result of `function`, however long the server is away.

@@ -16,21 +16,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from typing import NamedTuple, TypeVar
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from streamfea.core.entry import Entry
+from streamfea.database.connection.health import Health
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.session import Sessions
 from streamfea.database.session.shared import SharedTransaction
+from streamfea.errors import ConfigurationError
 from streamfea.worker.outage import Patience
-from streamfea.worker.policy import Outcome
+from streamfea.worker.policy import Outcome, outcome_of
 from streamfea.worker.process_guard import refuse_in_child
 from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Process, Runner, Watch, WholeBatch, WorldFaultError
+from streamfea.worker.transaction import Process, Runner, Watch, WholeBatch, WorldFaultError, is_away
 
 __all__ = ["GroupCommit"]
 
@@ -57,8 +61,8 @@ class GroupCommit:
     `commit_interval_seconds`. With a `ledger`, no entry is done twice. `ours` returns those of some entries that others
     have not taken over meanwhile: only these are run again when PostgreSQL was away.
 
-    With `overlap`, `run()` may return while its last transaction still commits: its outcomes come with those of the
-    next `run()`, or of `finish()`.
+    `patience` is how it waits for PostgreSQL. With `overlap`, `run()` may return while its last transaction still
+    commits: its outcomes come with those of the next `run()`, or of `finish()`.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class GroupCommit:
         ledger: Ledger | None = None,
         ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
         overlap: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         self._first_mode = Mode.TOGETHER if whole_batch is None else Mode.WHOLE
         self._batch_size = batch_size
@@ -88,12 +93,21 @@ class GroupCommit:
             watch=watch or Watch(),
             ledger=ledger,
         )
-        self._patience = Patience("PostgreSQL", lambda error: isinstance(error, WorldFaultError) and error.outage, stop)
+        self._patience = patience or Patience("PostgreSQL", is_away, stop)
         self._ours = ours
+        self._health = Health(sessions)
+        self._suspect: tuple[str, BaseException | None] | None = None
         self._wanted_own = 0
         self._thread = ThreadPoolExecutor(1, "commit") if overlap else None
         self._ready: Ready | None = None
         self._flight: _Flight | None = None
+
+    def look_around(self) -> None:
+        """Note what we may do with which tables, so that it is noticed when that is taken away.
+
+        Raises SQLAlchemy's errors when PostgreSQL is away.
+        """
+        self._health.note()
 
     def run(self, entries: Sequence[Entry], *, alone: bool = False) -> Iterator[list[Outcome]]:
         """Yield the outcomes of each transaction as soon as it is committed, in the entries' order.
@@ -135,7 +149,8 @@ class GroupCommit:
                 attempt = self._land()
                 attempt.remaining.append(part)
             else:
-                attempt = self._attempt_now(part) if alone else self._until_done(part, self._attempt_now)
+                attempt_one = self._attempt_alone if part.mode is Mode.ALONE else self._attempt_now
+                attempt = attempt_one(part) if alone else self._until_done(part, partial(attempt_one, part))
             parts.extendleft(reversed(attempt.remaining))
             if attempt.outcomes:
                 yield attempt.outcomes
@@ -166,7 +181,7 @@ class GroupCommit:
 
     def _attempt_ahead(self, part: Part) -> Attempt | Ready:
         if self._flight is None:
-            return self._until_done(part, self._attempt)
+            return self._until_done(part, partial(self._attempt, part))
         try:
             return self._attempt(part)
         except WorldFaultError:  # it is waited for when what commits is settled
@@ -178,7 +193,7 @@ class GroupCommit:
         if flight is None:
             return Attempt()
         landed = partial(self._unless_conflict, flight.part, flight.attempt.result)
-        return self._until_done(flight.part, self._attempt_now, first=landed)
+        return self._until_done(flight.part, landed)
 
     def _has_landed(self) -> bool:
         """Wait for the transaction that still commits; tell whether nothing is left of it to do."""
@@ -188,16 +203,20 @@ class GroupCommit:
         attempt = self._flight.attempt
         return attempt.exception() is None and not _has_entries(attempt.result().remaining)
 
-    def _until_done(self, part: Part, attempt: Callable[[Part], T], first: Callable[[], T] | None = None) -> T:
-        """Attempt a part, first by `first` if that is given, again and again while PostgreSQL is away."""
-        outages = self._patience.outages
+    def _until_done(self, part: Part, first: Callable[[], T]) -> T | Attempt:
+        """Attempt a part, by `first` to begin with, again and again while PostgreSQL is away."""
+        again: Callable[[], T | Attempt] = partial(self._attempt_again, part)
+        attempts: Iterator[Callable[[], T | Attempt]] = chain([first], repeat(again))
 
-        def call() -> T:
-            if self._patience.outages == outages:
-                return attempt(part) if first is None else first()
-            return attempt(replace(part, entries=self._ours(part.entries)))
+        def attempt() -> T | Attempt:
+            return next(attempts)()
 
-        return self._patience.call(call)
+        return self._patience.call(attempt)
+
+    def _attempt_again(self, part: Part) -> Attempt:
+        """Run what is still ours of a part and commit it: only that tells that PostgreSQL is back."""
+        part = replace(part, entries=self._ours(part.entries))
+        return self._attempt_alone(part) if part.mode is Mode.ALONE else self._attempt_now(part)
 
     def _attempt_now(self, part: Part) -> Attempt:
         """Run a part and commit it."""
@@ -206,6 +225,38 @@ class GroupCommit:
             return attempt
         done = self._unless_conflict(attempt.part, attempt.commit)
         return Attempt(done.outcomes, [*done.remaining, attempt.rest])
+
+    def _attempt_alone(self, part: Part) -> Attempt:
+        """Run the one entry of a part; what fails again, with PostgreSQL in good health before that, is its own.
+
+        Suspicion outlasts a wait for PostgreSQL: a record may be what takes the whole server down.
+        """
+        if not part.entries:
+            return Attempt()
+        [entry] = part.entries
+        if self._suspect is None or self._suspect[0] != entry.id:
+            try:
+                return self._attempt_now(part)
+            except WorldFaultError as fault:
+                if not fault.is_ambiguous:
+                    raise
+                self._suspect = entry.id, fault.__cause__
+        self._check_health(self._suspect[1])
+        try:
+            return self._attempt_now(replace(part, entries=self._ours(part.entries), is_judged=True))
+        except WorldFaultError as fault:
+            if not fault.is_ambiguous or fault.__cause__ is None:
+                raise
+            return Attempt([outcome_of(entry, fault.__cause__)])
+
+    def _check_health(self, error: BaseException | None) -> None:
+        """Raise `WorldFaultError` unless PostgreSQL serves us, and whatever `error` complains of is as it was."""
+        try:
+            is_well = self._health.is_good(error)
+        except DBAPIError as failure:
+            raise WorldFaultError(outage=True) from failure
+        if not is_well:
+            raise WorldFaultError(outage=True) from error
 
     def _attempt(self, part: Part) -> Attempt | Ready:
         """Run a part, and commit it unless that can be done later."""
@@ -229,7 +280,16 @@ class GroupCommit:
         """Return what `attempt` returns; if other transactions were in its way, that its part is to be run again."""
         try:
             result = attempt()
+        except ConfigurationError as error:
+            if error.__cause__ is None or not self._health.is_taken_away(error.__cause__):
+                raise
+            raise WorldFaultError(outage=True) from error.__cause__
         except WorldFaultError as fault:
+            # While another transaction commits, `_ours()` would end that one, too: it is waited for first.
+            if fault.is_ambiguous and part.mode is not Mode.ALONE and self._flight is None:
+                log.debug("running the records of a batch alone", reason=str(fault.__cause__))
+                self._limit = max(1, self._limit // 2)
+                return Attempt(remaining=each_alone(self._ours(part.entries)))
             if fault.outage:
                 raise
             self._limit = max(1, min(self._limit, len(part.entries)) // 2)

@@ -24,7 +24,10 @@ class Fault(Enum):
     """Nobody's: a deadlock or a serialization failure. The same work is done again, in smaller batches."""
 
     OUTAGE = "outage"
-    """PostgreSQL's: it is away, starting, read-only or out of room. The same work waits until that is over."""
+    """PostgreSQL's: it is away, starting, read-only, out of room, or somebody holds a lock for too long.
+
+    The same work waits until that is over. `may_be_either()` tells of which errors that is not certain.
+    """
 
 
 class Verdict(Enum):
@@ -76,6 +79,19 @@ def retry_delay(outcome: Outcome, backoff: timedelta) -> timedelta:
     return min(shortest * 2.0**doublings, _LONGEST_BACKOFF)
 
 
+def could_not_connect(error: BaseException) -> bool:
+    """Tell whether there is no connection, be it that PostgreSQL lets us have none: libpq gives no SQLSTATE then."""
+    return any(isinstance(link, psycopg.OperationalError) and link.sqlstate is None for link in chain_of(error))
+
+
+def may_be_either(error: BaseException) -> bool:
+    """Tell whether a record can bring this about by itself, and PostgreSQL's state or its administrator as well.
+
+    Only a run alone, with the server in good health, tells which it was.
+    """
+    return any(_is_ambiguous(link) for link in chain_of(error))
+
+
 def whose_fault(error: BaseException) -> Fault:
     """Tell whose fault `error` is, looking through what a handler wrapped around the database's own exception."""
     for link in chain_of(error):
@@ -100,10 +116,34 @@ _OUTAGE_CODES = {
     "57P03",  # still starting
     "57P04",  # database dropped
 }
+_AMBIGUOUS_CODES = {
+    "25006",  # read-only: the server, or SET TRANSACTION READ ONLY
+    "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
+    "3F000",  # no such schema: dropped, or never there
+    "42501",  # not allowed: a GRANT revoked, or never given
+    "42P01",  # no such table: dropped, or never there
+    "53200",  # out of memory
+    "53400",  # configuration limit exceeded: temp_file_limit
+    "57014",  # statement_timeout: slow, or behind somebody's lock
+    "57P01",  # shutdown, or pg_terminate_backend
+    "57P05",  # idle_session_timeout
+    "58P01",  # no such file, on the server
+    "58P02",  # such a file is there already
+}
 _CONFLICT_CODES = {
     "40001",  # serialization failure
     "40P01",  # deadlock
 }
+
+
+def _is_ambiguous(error: BaseException) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, psycopg.Error):
+        return False
+    if cause.sqlstate is None:
+        return isinstance(cause, psycopg.OperationalError) or _is_invalidated(error)
+    return cause.sqlstate in _AMBIGUOUS_CODES
 
 
 def _fault_of(error: BaseException) -> Fault:
@@ -112,12 +152,25 @@ def _fault_of(error: BaseException) -> Fault:
         return Fault.RECORD
     if cause.sqlstate in _CONFLICT_CODES:
         return Fault.CONFLICT
+    if _waited_too_long(cause):
+        return Fault.OUTAGE
     if cause.sqlstate is None:
         lost = isinstance(cause, psycopg.OperationalError)
     else:
         lost = cause.sqlstate in _OUTAGE_CODES or cause.sqlstate[:2] in _OUTAGE_CLASSES
-    invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-    return Fault.OUTAGE if lost or invalidated else Fault.RECORD
+    return Fault.OUTAGE if lost or _is_invalidated(error) else Fault.RECORD
+
+
+def _is_invalidated(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _waited_too_long(error: psycopg.Error) -> bool:
+    """Tell whether `lock_timeout` ended a wait for somebody's lock, and not a NOWAIT that the handler asked for.
+
+    The same SQLSTATE; the function that reports it is the difference that does not depend on the server's language.
+    """
+    return error.sqlstate == "55P03" and error.diag.source_function == "ProcessInterrupts"
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:

@@ -27,12 +27,14 @@ class Mode(Enum):
 class Part:
     """Entries to run in one transaction.
 
-    With `ledger_first`, exactly-once asks the ledger before the records run, instead of at the end.
+    With `ledger_first`, exactly-once asks the ledger before the records run, instead of at the end. With `is_judged`, a
+    wait for somebody's lock ends before `statement_timeout` would end it, so that the two can be told apart.
     """
 
     entries: Sequence[Entry]
     mode: Mode = Mode.TOGETHER
     ledger_first: bool = False
+    is_judged: bool = False
 
 
 @dataclass(slots=True)

@@ -15,11 +15,11 @@ from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.database.session.shared import SharedTransaction, StartAgain
 from streamfea.errors import ConfigurationError
-from streamfea.worker.policy import Fault, Outcome, Verdict, outcome_of, whose_fault
+from streamfea.worker.policy import Fault, Outcome, Verdict, may_be_either, outcome_of, whose_fault
 from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone, split_at
 from streamfea.worker.stop_signal import StopAtOnce, StopSignal
 
-__all__ = ["Process", "Runner", "Watch", "WholeBatch", "WorldFaultError"]
+__all__ = ["Process", "Runner", "Watch", "WholeBatch", "WorldFaultError", "is_away"]
 
 log = structlog.get_logger(__name__)
 
@@ -27,11 +27,20 @@ Process = Callable[[DbSession, Entry], object]
 
 
 class WorldFaultError(Exception):
-    """Carries an exception that is not the record's fault to whoever can wait or try again."""
+    """Carries an exception that is not the record's fault to whoever can wait or try again.
 
-    def __init__(self, *, outage: bool) -> None:
+    With `is_ambiguous` it may be the record's all the same: only a run alone tells.
+    """
+
+    def __init__(self, *, outage: bool, is_ambiguous: bool = False) -> None:
         super().__init__()
         self.outage = outage
+        self.is_ambiguous = is_ambiguous
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether PostgreSQL has to be waited for."""
+    return error.outage if isinstance(error, WorldFaultError) else whose_fault(error) is Fault.OUTAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,10 @@ class Runner:
         """Return a transaction in which `part` can run."""
         if part.mode is Mode.TOGETHER:
             return self._sessions.shared()
-        return self._sessions.own() if self._ledger is None else self._sessions.enclosed()
+        transaction = self._sessions.own() if self._ledger is None else self._sessions.enclosed()
+        if part.is_judged:
+            transaction.wait_for_locks_less()
+        return transaction
 
     def run(
         self, transaction: OwnTransaction, part: Part, limit: int, landed: Callable[[], bool] = lambda: True
@@ -145,6 +157,8 @@ class Runner:
             transaction.commit()
         except BaseException as error:
             _raise_if_not_its_fault(transaction, error)
+            if may_be_either(error):
+                raise WorldFaultError(outage=True, is_ambiguous=True) from error
             return Attempt([outcome_of(entry, error)])
         return Attempt([Outcome(entry, Verdict.DONE)])
 
@@ -255,7 +269,7 @@ class Runner:
         try:
             return self._ledger.enter(transaction.session, [entry.id for entry in entries])
         except Exception as error:
-            _raise_if_not_its_fault(transaction, error)
+            _raise_if_not_its_fault(transaction, error, by_record=False)
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
             raise ConfigurationError(
                 f"the ledger of exactly-once cannot be written: {reason}",
@@ -273,8 +287,8 @@ class Runner:
 def _without_culprits(shared: SharedTransaction, part: Part, rest: Sequence[Entry], error: BaseException) -> Attempt:
     """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""
     tried = part.entries
-    if len(tried) == 1:
-        return Attempt(remaining=[Part(tried, Mode.ALONE), Part(rest)])
+    if len(tried) == 1 or may_be_either(error):
+        return Attempt(remaining=[*each_alone(tried), Part(rest)])
     if suspected := suspects(error, shared.unwritten):
         return Attempt(remaining=[*split_at(tried, suspected), Part(rest)])
     middle = len(tried) // 2
@@ -307,8 +321,11 @@ def _settled(entry: Entry, known: set[str]) -> Outcome:
     return Outcome(entry, Verdict.DUPLICATE if entry.id in known else Verdict.DONE)
 
 
-def _raise_if_not_its_fault(transaction: OwnTransaction, error: BaseException) -> None:
-    """End the record, and raise what stops the worker or its batch, or is nobody's fault."""
+def _raise_if_not_its_fault(transaction: OwnTransaction, error: BaseException, *, by_record: bool = True) -> None:
+    """End the record, and raise what stops the worker or its batch, or is nobody's fault.
+
+    `by_record` tells that a record's code has run, which may have brought about what looks like an outage.
+    """
     if isinstance(error, StopAtOnce | StartAgain):
         raise error
     transaction.end_record()
@@ -316,4 +333,5 @@ def _raise_if_not_its_fault(transaction: OwnTransaction, error: BaseException) -
         return
     fault = whose_fault(error)
     if fault is not Fault.RECORD or transaction.lost:
-        raise WorldFaultError(outage=fault is not Fault.CONFLICT) from error
+        is_ambiguous = by_record and (transaction.lost or may_be_either(error))
+        raise WorldFaultError(outage=fault is not Fault.CONFLICT, is_ambiguous=is_ambiguous) from error

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
 
+from streamfea.database.connection.health import wait_for_locks_less
 from streamfea.database.session.account import Effect
 from streamfea.database.session.statements import may_be_shared
 
@@ -55,6 +56,8 @@ def note_connection(session: Any, _transaction: SessionTransaction, connection: 
     """Note that a session's transaction runs on `connection`."""
     _sessions[connection] = ref(session)
     session._connection_at_hand = connection
+    if session._waits_for_locks_less:
+        wait_for_locks_less(connection)
 
 
 def _is_own(module: str) -> bool:

@@ -43,6 +43,10 @@ class OwnTransaction:
     def begin(self) -> None:
         """Start before the first statement, if need be."""
 
+    def wait_for_locks_less(self) -> None:
+        """Have a wait for somebody's lock end before `statement_timeout` would: the two can be told apart then."""
+        self.session._waits_for_locks_less = True
+
     def begin_record(self, entry: Entry) -> None:
         """Start the record of `entry`."""
         self.session.entry = entry

@@ -55,6 +55,7 @@ class DbSession(Session):
         # The transaction of the record that runs; None while it is streamfea that uses the session.
         self._at_hand: OwnTransaction | None = None
         self._connection_at_hand: Connection | None = None
+        self._waits_for_locks_less = False
         self._info: dict[Any, Any] = {}
 
     @property
