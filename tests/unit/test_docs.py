@@ -146,6 +146,14 @@ def public_names() -> set[str]:
     return {*names, "entry", "entries", "chunked_query"} - {"__version__"}
 
 
+@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/processes-and-threads.md", "CONTRIBUTING.md"])
+def test_the_files_that_a_page_names_are_there(name: str) -> None:
+    named = re.findall(r"`([\w./]*\w/[\w.]*\.(?:py|toml)|[\w./]+/)`", (_ROOT / name).read_text())
+    assert named or name == "docs/processes-and-threads.md"
+    folders = (_ROOT, _ROOT / "streamfea")
+    assert [file for file in named if not any((folder / file).exists() for folder in folders)] == []
+
+
 def test_pictures_load_nothing_and_are_small() -> None:
     pictures = list((_ROOT / "docs" / "pictures").glob("*.svg"))
     assert {picture.stem for picture in pictures} >= {"demo", "status", "pending", "show"}
