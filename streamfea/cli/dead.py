@@ -8,6 +8,8 @@ import typer
 from redis import Redis
 
 from streamfea.admin.choice import queues_and_ids
+from streamfea.admin.dead_letter_search import Search, Selection, ids_of_no_letter
+from streamfea.admin.dead_letters import DeadLetterListing, fail_if_any_is_missing
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
@@ -21,21 +23,10 @@ from streamfea.cli.common import (
     print_json,
     read_settings,
 )
-from streamfea.cli.dead_choice import (
-    AllOption,
-    ErrorTypeOption,
-    IdsArgument,
-    MatchOption,
-    ReasonOption,
-    SinceOption,
-    Wanted,
-    refuse,
-    select,
-    total_of,
-)
+from streamfea.cli.dead_choice import AllOption, ErrorTypeOption, IdsArgument, MatchOption, ReasonOption, SinceOption
 from streamfea.cli.dead_moves import purge_letters, replay_letters
-from streamfea.cli.progress import bulk
-from streamfea.cli.rendering import ErrorCounts, plain
+from streamfea.cli.progress import run
+from streamfea.cli.rendering import plain, print_errors
 from streamfea.cli.show import print_view, view_as_json
 from streamfea.config.settings import Queue
 from streamfea.streams.connection.clock import server_now_ms
@@ -84,41 +75,31 @@ def list_letters(
 
     Example: streamfea dead list events --reason failed --since 1h
     """
-    wanted = Wanted.of(ids, reason, error_type, match, since)
+    selection = Selection.of(ids or [], reason, error_type, match, since)
     at_most = None if everything else limit or (None if json else _SHOWN)
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])
     with open_client(settings) as client:
         if json:
-            unknown = _print_json(client, chosen, wanted, at_most)
+            unknown = _print_json(client, chosen, selection, at_most)
         else:
-            unknown = _print_table(client, chosen, wanted, at_most)
-    refuse(chosen[0], unknown)
+            unknown = _print_table(client, chosen, selection, at_most)
+    fail_if_any_is_missing(chosen[0], unknown)
 
 
-def _print_json(client: Redis, queues: Sequence[Queue], wanted: Wanted, at_most: int | None) -> list[str]:
-    found = [(queue, *select(client, queue, wanted)) for queue in queues]
-    rows = (_as_row(queue, letter) for queue, letters, _ in found for letter in letters)
+def _print_json(client: Redis, queues: Sequence[Queue], selection: Selection, at_most: int | None) -> list[str]:
+    searches = [(queue, Search(client, queue, selection)) for queue in queues]
+    rows = (_as_row(queue, letter) for queue, search in searches for letter in search)
     print_json(islice(rows, at_most))
-    return found[0][2]
+    return ids_of_no_letter([search for _, search in searches])
 
 
-def _print_table(client: Redis, queues: Sequence[Queue], wanted: Wanted, at_most: int | None) -> list[str]:
-    shown: list[tuple[Queue, DeadLetter]] = []
-    unknown: list[str] = []
-    errors, total = ErrorCounts(), 0
-    looked_at = sum(total_of(client, queue, wanted) for queue in queues)
-    with bulk(looked_at, "looking", lambda: "nothing was changed") as advance:
-        for queue in queues:
-            letters, unknown = select(client, queue, wanted, advance)
-            for letter in letters:
-                total += 1
-                errors.add(letter.summary, letter.where, letter.id)
-                if at_most is None or len(shown) < at_most:
-                    shown.append((queue, letter))
-    _print_letters(queues, shown, total, server_now_ms(client))
-    errors.print()
-    return unknown
+def _print_table(client: Redis, queues: Sequence[Queue], selection: Selection, at_most: int | None) -> list[str]:
+    listing = DeadLetterListing(client, queues, selection, at_most)
+    run(listing)
+    _print_letters(queues, listing, server_now_ms(client))
+    print_errors(listing.errors)
+    return listing.unknown
 
 
 def show_letters(
@@ -138,17 +119,17 @@ def show_letters(
     """
     settings = read_settings(config)
     queues, ids = queues_and_ids(settings, queue_and_ids or [])
-    wanted = Wanted.of(ids, reason, error_type, match, since)
-    wanted.must_be_some(everything=everything)
+    selection = Selection.of(ids, reason, error_type, match, since)
+    selection.must_be_some(everything=everything)
     with open_client(settings) as client:
-        selected = [(queue, *select(client, queue, wanted)) for queue in queues]
-        views = ((queue, view_of_letter(letter)) for queue, letters, _ in selected for letter in letters)
+        searches = [(queue, Search(client, queue, selection)) for queue in queues]
+        views = ((queue, view_of_letter(letter)) for queue, search in searches for letter in search)
         if json:
             print_json(view_as_json(queue, view) for queue, view in views)
         else:
             _print_whole(views, server_now_ms(client))
-    unknown = [one for one in ids if all(one in missing for _, _, missing in selected)]
-    refuse(queues[0] if len(queues) == 1 else None, unknown)
+    unknown = ids_of_no_letter([search for _, search in searches])
+    fail_if_any_is_missing(queues[0] if len(queues) == 1 else None, unknown)
 
 
 def _as_row(queue: Queue, letter: DeadLetter) -> dict[str, Any]:
@@ -165,8 +146,8 @@ def _as_row(queue: Queue, letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _print_letters(queues: Sequence[Queue], shown: Sequence[tuple[Queue, DeadLetter]], total: int, now_ms: int) -> None:
-    if not shown:
+def _print_letters(queues: Sequence[Queue], listing: DeadLetterListing, now_ms: int) -> None:
+    if not listing.shown:
         where = queues[0].name if len(queues) == 1 else f"{len(queues):,} queues"
         console().print(f"No dead letters in {where}, or none that these filters take.", markup=False)
         return
@@ -175,7 +156,7 @@ def _print_letters(queues: Sequence[Queue], shown: Sequence[tuple[Queue, DeadLet
     for column in table.columns[len(names) :][:2]:
         column.no_wrap = True  # the last gives way
     table.columns[-1].overflow = "ellipsis"
-    for queue, letter in shown:
+    for queue, letter in listing.shown:
         ago = human_ms(now_ms - letter.failed_at_ms)
         name = [plain(queue.name)] if names else []
         table.add_row(
@@ -188,8 +169,8 @@ def _print_letters(queues: Sequence[Queue], shown: Sequence[tuple[Queue, DeadLet
             plain(letter.error_type),
         )
     console().print(table)
-    if total > len(shown):
-        console().print(f"\n{len(shown):,} of {total:,} shown; --limit or --all shows more.")
+    if listing.found > len(listing.shown):
+        console().print(f"\n{len(listing.shown):,} of {listing.found:,} shown; --limit or --all shows more.")
 
 
 def _print_whole(views: Iterable[tuple[Queue, EntryView]], now_ms: int) -> None:

@@ -1,10 +1,10 @@
 """`streamfea pending`: what was delivered and is not done."""
 
-from heapq import nsmallest
 from typing import Annotated
 
 import typer
 
+from streamfea.admin.pending import PendingListing
 from streamfea.cli.common import (
     THRESHOLD_PASSED,
     ConfigOption,
@@ -20,9 +20,10 @@ from streamfea.cli.common import (
     read_settings,
     report,
 )
-from streamfea.cli.rendering import ErrorCounts, plain
+from streamfea.cli.progress import run
+from streamfea.cli.rendering import plain, print_errors
 from streamfea.config.settings import Queue
-from streamfea.streams.operating.pending import PendingEntry, PendingFilter, pending_entries
+from streamfea.streams.operating.pending import PendingEntry, PendingFilter
 
 _STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red"}
 
@@ -55,52 +56,24 @@ def pending(
     wanted = PendingFilter(duration_option(idle), consumer, min_deliveries)
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])
-    seen = _Seen(limit)
     with open_client(settings) as client:
-        for chosen_queue in chosen:
-            for entry in pending_entries(client, chosen_queue.ref, chosen_queue.claim_idle, wanted):
-                seen.add(entry)
+        listing = PendingListing(client, chosen, wanted, limit)
+        run(listing)
     if json:
-        print_json(seen.oldest())
+        print_json(listing.oldest)
     else:
-        _print(seen, chosen)
-    if fail_over is not None and seen.total > fail_over:
-        report([f"{_named(chosen)}: {seen.total:,} are pending, more than {fail_over:,}"])
+        _print(listing, chosen)
+    if fail_over is not None and listing.found > fail_over:
+        report([f"{_named(chosen)}: {listing.found:,} are pending, more than {fail_over:,}"])
         raise typer.Exit(THRESHOLD_PASSED)
-
-
-class _Seen:
-    """The oldest entries, and figures of all."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: list[PendingEntry] = []
-        self.total = 0
-        self.errors = ErrorCounts()
-
-    def add(self, entry: PendingEntry) -> None:
-        self.total += 1
-        if entry.error:
-            self.errors.add(entry.error, entry.where, entry.id)
-        self._kept.append(entry)
-        if len(self._kept) > 2 * self._limit + 1000:
-            self._kept = self.oldest()
-
-    def oldest(self) -> list[PendingEntry]:
-        return nsmallest(self._limit, self._kept, key=_by_id)
-
-
-def _by_id(entry: PendingEntry) -> tuple[int, int]:
-    milliseconds, _, number = entry.id.partition("-")
-    return int(milliseconds), int(number)
 
 
 def _named(queues: list[Queue]) -> str:
     return f"queue {queues[0].name}" if len(queues) == 1 else f"{len(queues):,} queues"
 
 
-def _print(seen: _Seen, queues: list[Queue]) -> None:
-    shown, out = seen.oldest(), console()
+def _print(listing: PendingListing, queues: list[Queue]) -> None:
+    shown, out = listing.oldest, console()
     if not shown:
         out.print(f"Nothing is pending in {_named(queues).removeprefix('queue ')}.")
         return
@@ -123,9 +96,9 @@ def _print(seen: _Seen, queues: list[Queue]) -> None:
             *([plain(entry.consumer)] if consumer_too else []),
         )
     out.print(table)
-    if seen.total > len(shown):
-        out.print(f"\n{len(shown):,} of {seen.total:,} shown; --limit shows more.")
-    seen.errors.print()
+    if listing.found > len(shown):
+        out.print(f"\n{len(shown):,} of {listing.found:,} shown; --limit shows more.")
+    print_errors(listing.errors)
 
 
 def _now(entry: PendingEntry, with_a_running_record: set[str]) -> str:

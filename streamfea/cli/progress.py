@@ -3,18 +3,14 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamfea.admin.job import Job
 from streamfea.errors import StreamfeaError
-from streamfea.streams.connection.errors import told
 
-__all__ = ["bulk", "run"]
+__all__ = ["run"]
 
 _SHOW_AFTER_SECONDS = 1.0
 
@@ -26,7 +22,7 @@ def run(job: Job) -> None:
     under way, so that what is done is known; a second one ends it at once. Raises `StreamfeaError` that says what is
     done, then and when Redis fails.
     """
-    progress = _Progress(lambda: job.total, job.doing)
+    progress = _Progress(job)
     before = signal.signal(signal.SIGINT, progress.interrupt)
     try:
         for count in job:
@@ -38,35 +34,13 @@ def run(job: Job) -> None:
         progress.end()
 
 
-@contextmanager
-def bulk(total: int, what: str, so_far: Callable[[], str]) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told after each step how many entries it dealt with, of `total`.
-
-    On a terminal it shows a bar once that has taken a second. The first Ctrl-C ends the work after the step that is
-    under way, so that what is done is known; a second one ends it at once. Raises `StreamfeaError` that says what is
-    done, in the words of `so_far`, then and when Redis fails.
-    """
-    progress = _Progress(lambda: total, what)
-    before = signal.signal(signal.SIGINT, progress.interrupt)
-    try:
-        yield progress.advance
-    except _Interrupted:
-        raise StreamfeaError(f"interrupted; {so_far()}") from None
-    except RedisError as error:
-        raise StreamfeaError(f"Redis: {told(error)}; {so_far()}, as far as Redis has answered") from error
-    finally:
-        signal.signal(signal.SIGINT, before)
-        progress.end()
-
-
 class _Interrupted(Exception):  # noqa: N818 - what the user asked for
     pass
 
 
 class _Progress:
-    def __init__(self, total: Callable[[], int], what: str) -> None:
-        self._total = total
-        self._what = what
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._done = 0
         self._show_at = time.monotonic() + _SHOW_AFTER_SECONDS
         self._bar: Progress | None = None
@@ -76,10 +50,11 @@ class _Progress:
         self._done += count
         if self._bar is None and time.monotonic() >= self._show_at and sys.stderr.isatty():
             self._bar = _bar()
-            self._bar.add_task(self._what, total=self._total())
+            self._bar.add_task(self._job.doing, total=self._job.total or None)
             self._bar.start()
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=min(self._done, self._total()))
+            done = min(self._done, self._job.total) if self._job.total else self._done
+            self._bar.update(self._bar.task_ids[0], completed=done)
         if self._interrupted:
             raise _Interrupted
 

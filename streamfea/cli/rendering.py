@@ -11,10 +11,11 @@ from rich.console import Group, RenderableType
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
+from streamfea.admin.error_counts import ErrorCounts
 from streamfea.cli.common import console, counted, new_table
 from streamfea.core.printable import printable
 
-__all__ = ["ErrorCounts", "fields_as_json", "is_safe", "plain", "rendered_fields", "text_of"]
+__all__ = ["fields_as_json", "is_safe", "plain", "print_errors", "rendered_fields", "text_of"]
 
 _DUMPED_AT_MOST = 4096
 _HIGHLIGHTED_AT_MOST = 200_000
@@ -57,30 +58,17 @@ def fields_as_json(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     return {name.decode("utf-8", "backslashreplace"): _json_value(value) for name, value in fields.items()}
 
 
-class ErrorCounts:
-    """How many entries have failed in the same way: with an error of the same type, raised in the same line."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], int] = {}
-        self._first: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def add(self, summary: str, where: str | None, entry_id: str) -> None:
-        """Count an entry that has failed."""
-        kind = (summary.partition(":")[0], where or "")
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        self._first.setdefault(kind, (summary, entry_id))
-
-    def print(self) -> None:
-        """Print the kinds of errors, the most frequent first, with the message and the id of the first of each."""
-        if not self._counts:
-            return
-        table = new_table("count", "where", "first", "its error", right=["count"])
-        table.columns[1].no_wrap = table.columns[2].no_wrap = True
-        for kind, count in sorted(self._counts.items(), key=lambda item: -item[1]):
-            summary, entry_id = self._first[kind]
-            table.add_row(f"{count:,}", plain(kind[1] or "-"), plain(entry_id), plain(summary))
-        console().print()
-        console().print(table)
+def print_errors(errors: ErrorCounts) -> None:
+    """Print the kinds of errors, the most frequent first, with the message and the id of the first of each."""
+    kinds = errors.kinds()
+    if not kinds:
+        return
+    table = new_table("count", "where", "first", "its error", right=["count"])
+    table.columns[1].no_wrap = table.columns[2].no_wrap = True
+    for kind in kinds:
+        table.add_row(f"{kind.count:,}", plain(kind.where or "-"), plain(kind.first_id), plain(kind.summary))
+    console().print()
+    console().print(table)
 
 
 def _field(name: bytes, value: bytes, at_most: int | None) -> list[Text]:

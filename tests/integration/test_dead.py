@@ -15,7 +15,15 @@ from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key
 from streamfea.streams.consuming.last_error import LastError
-from streamfea.streams.operating.dead_letters import NO_FIELDS, DeadLetter, Reason, dead_letters, provenance, replay
+from streamfea.streams.operating.dead_letters import (
+    NO_FIELDS,
+    DeadLetter,
+    Reason,
+    dead_letter_pages,
+    dead_letters,
+    provenance,
+    replay,
+)
 from tests.support.commands import Project
 from tests.support.forked import run
 
@@ -253,9 +261,8 @@ def test_letters_of_any_size_are_read_in_small_pages(client: Redis, name: str) -
     for _ in range(4):
         bury(client, name, [b"record", b"x" * 2_000_000])
     bury_many(client, name, 1500)
-    pages: list[int] = []
-    assert sum(1 for _ in dead_letters(client, queue_of(name).ref, pages.append)) == 1534
-    assert max(pages) == 1000
+    pages = [len(page) for page in dead_letter_pages(client, queue_of(name).ref)]
+    assert (sum(pages), max(pages)) == (1534, 1000)
 
 
 def test_a_letter_with_more_fields_than_a_script_can_pass_on_is_put_back(client: Redis, name: str) -> None:

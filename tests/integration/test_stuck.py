@@ -142,7 +142,7 @@ def test_a_dead_letter_is_found_in_whichever_queue_has_it(lone: Project, client:
         assert [found["queue"] for found in listed(lone, "dead", "show", one)] == ["b"]
     told = run(lone, "dead", "show", "7-1", "8-1", expect=1)
     assert "7-1 in queue b: dead" in told
-    assert "Error: there is no dead letter 8-1; `streamfea dead list` shows them" in told
+    assert "Error: there is no dead letter 8-1: `streamfea dead list` shows them" in told
     assert "add ids, or a filter" in run(lone, "dead", "show", expect=2)
 
 

@@ -1,6 +1,6 @@
 """Dead letters: looked at, put back on the stream, thrown away."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -21,6 +21,7 @@ __all__ = [
     "DeadLetterFilter",
     "Reason",
     "count_dead_letters",
+    "dead_letter_pages",
     "dead_letters",
     "find_dead_letters",
     "provenance",
@@ -123,26 +124,25 @@ def count_dead_letters(client: Redis, ref: GroupRef) -> int:
     return int(client.xlen(dead_letters_key(ref)))
 
 
-def dead_letters(
-    client: Redis,
-    ref: GroupRef,
-    looked_at: Callable[[int], None] = lambda _: None,
-    first: str = "-",
-    last: str | None = None,
-) -> Iterator[DeadLetter]:
-    """Yield the dead letters of a group, oldest first, as many as there are now, or from `first` to `last`.
+def dead_letters(client: Redis, ref: GroupRef, first: str = "-", last: str | None = None) -> Iterator[DeadLetter]:
+    """Yield the dead letters of a group, oldest first, as many as there are now, or from `first` to `last`."""
+    for page in dead_letter_pages(client, ref, first, last):
+        yield from page
 
-    `looked_at` is told after each page how many letters it had. What is buried meanwhile is not among them, so that
-    replaying comes to an end although a handler may still fail.
+
+def dead_letter_pages(
+    client: Redis, ref: GroupRef, first: str = "-", last: str | None = None
+) -> Iterator[list[DeadLetter]]:
+    """Yield the dead letters of a group, oldest first, as many as there are now, or from `first` to `last`, in pages.
+
+    What is buried meanwhile is not among them, so that replaying comes to an end although a handler may still fail.
     """
     replies: Any = client  # redis-py leaves the types of replies open
     key = dead_letters_key(ref)
     start, count = first, 1
     last = last or _newest(client, key)
     while last and (page := replies.xrange(key, start, last, count=count)):
-        for letter_id, fields in page:
-            yield _dead_letter(letter_id, fields)
-        looked_at(len(page))
+        yield [_dead_letter(letter_id, fields) for letter_id, fields in page]
         start = f"({page[-1][0].decode()}"
         size = sum(len(value) for _, fields in page for value in fields.values()) // len(page)
         count = max(1, min(_PAGE, 10 * count, _PAGE_BYTES // (size + 1)))

@@ -3,10 +3,12 @@
 import pytest
 from redis import Redis
 
+from streamfea.admin.pending import PendingListing
 from streamfea.admin.retry_and_reject import RejectPending, RetryPending
 from streamfea.config.settings import Queue
 from streamfea.errors import StreamfeaError
 from streamfea.streams.operating.dead_letters import dead_letters
+from streamfea.streams.operating.pending import PendingFilter
 from tests.integration.admin.conftest import Deliver
 
 
@@ -58,3 +60,11 @@ def test_rejected_entries_are_dead_letters_and_what_is_not_pending_is_named(
         job.fail_if_undone()
     assert caught.value.message == "queue q: 7-7 is not pending"
     assert caught.value.remedy == "`streamfea show q 7-7` tells more"
+
+
+def test_a_listing_keeps_the_oldest_entries_and_counts_all(client: Redis, queue: Queue, deliver: Deliver) -> None:
+    ids = deliver(*(str(number) for number in range(1500)))
+    listing = PendingListing(client, [queue], PendingFilter(), limit=2)
+
+    assert sum(listing) == listing.found == 1500
+    assert [entry.id for entry in listing.oldest] == ids[:2]

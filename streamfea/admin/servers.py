@@ -1,0 +1,33 @@
+"""Both servers, opened for what a person does, and closed afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from streamfea.config.settings import Settings
+from streamfea.database.connection.engine import open_database
+from streamfea.streams.connection.client import open_redis
+
+__all__ = ["open_client", "open_engine"]
+
+
+@contextmanager
+def open_client(settings: Settings) -> Iterator[Redis]:
+    """Open the configured Redis."""
+    client = open_redis(settings.redis)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def open_engine(settings: Settings) -> Iterator[Engine]:
+    """Open the configured PostgreSQL."""
+    engine = open_database(settings.database)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

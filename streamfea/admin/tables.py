@@ -1,0 +1,50 @@
+"""The handlers' tables and views: created, migrated, refreshed, dropped, for all queues of the configuration."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from streamfea.config.settings import Settings
+from streamfea.database.schema.refresh_views import Refreshed, refresh_views
+from streamfea.database.schema.setup import Changes, all_schemas, create_all, drop_all, migrate_all
+from streamfea.handlers.loading import load_handlers
+from streamfea.handlers.schemas import HandlerSchema
+
+__all__ = ["Tables"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What the handlers of a configuration have in the database, and streamfea keeps there for their queues."""
+
+    settings: Settings
+    schemas: Sequence[HandlerSchema]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Tables":
+        """Import the handlers; raise `ConfigurationError` that names those that cannot be used."""
+        return cls(settings, all_schemas(load_handlers(settings.select([]))))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the tables and views."""
+        found = [one.fullname for schema in self.schemas for one in [*schema.tables, *schema.views]]
+        return list(dict.fromkeys(found))
+
+    def create(self, engine: Engine) -> Changes:
+        """Create what is missing."""
+        return create_all(engine, self.schemas)
+
+    def migrate(self, engine: Engine) -> Changes:
+        """Apply the pending migrations, all of them or none."""
+        return migrate_all(engine, self.schemas)
+
+    def drop(self, engine: Engine) -> list[str]:
+        """Drop tables and views with every row in them; return the names of those that were there."""
+        return drop_all(engine, self.schemas)
+
+    def refresh_views(self, engine: Engine) -> Iterator[Refreshed]:
+        """Bring the materialised views up to date, one by one; yield what became of each."""
+        views = dict.fromkeys(view for schema in self.schemas for view in schema.views)
+        return refresh_views(engine, list(views))
