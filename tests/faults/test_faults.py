@@ -16,10 +16,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import create_engine, text
 
-from streamfea.core.group_ref import GroupRef
 from streamfea.embedded import ensure_postgresql, ensure_valkey, server_pid, stop
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from tests.support.commands import Consumer, Project
+from tests.support.queues import ref_of
 from tests.support.waiting import wait_until
 
 # How long a server stays away or a storm of kills lasts; `just soak` makes it longer.
@@ -99,9 +99,9 @@ class World:
         self.project.run("consume", "--until-empty")
         missing = {number for number in self.producer.confirmed if number >= at_least_from} - set(self.rows())
         with Redis.from_url(self.redis_url, protocol=2) as client:
-            assert client.xrange(dead_letters_key(GroupRef("load", "streamfea"))) == []
+            assert client.xrange(dead_letters_key(ref_of("load"))) == []
             assert not missing, f"{len(missing)} records have no row, the first is {min(missing)}"
-            assert client.exists(errors_key(GroupRef("load", "streamfea"))) == 0
+            assert client.exists(errors_key(ref_of("load"))) == 0
             summary = client.xpending("load", "streamfea")
         assert summary["pending"] == 0
 
@@ -153,7 +153,7 @@ def test_a_record_that_waits_for_postgresql_is_not_taken_for_what_kills_its_work
             for worker in consumer.workers():
                 worker.kill()
         wait_until(partial(waits, consumer, 4), "the last one waits")
-        assert client.xlen(dead_letters_key(GroupRef("load", "streamfea"))) == 0
+        assert client.xlen(dead_letters_key(ref_of("load"))) == 0
         wait_until(partial(is_taken_back, client), "the delivery that led to nothing is taken back")
 
 
@@ -164,7 +164,7 @@ def waits(consumer: Consumer, times: int) -> bool:
 def is_taken_back(client: Redis) -> bool:
     """Tell whether the pending entry is as if it had been delivered once; not so while an attempt to run it is made."""
     [delivered] = client.xpending_range("load", "streamfea", "-", "+", 1)
-    return delivered["times_delivered"] == 1 and not client.hgetall(errors_key(GroupRef("load", "streamfea")))
+    return delivered["times_delivered"] == 1 and not client.hgetall(errors_key(ref_of("load")))
 
 
 def test_redis_stops_and_starts_again(world: World) -> None:

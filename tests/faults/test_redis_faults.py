@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.core.group_ref import GroupRef
 from streamfea.embedded import ensure_valkey
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from tests.support.commands import Consumer, Project
+from tests.support.queues import ref_of
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
@@ -68,9 +68,7 @@ def test_a_consumer_lives_through_all_that_a_redis_can_say(
             witness.sees_all()
         wait_until(lambda: not witness.client.xpending(_STREAM, "streamfea")["pending"], "all is acknowledged")
         assert consumer.terminate() == 0
-        assert not witness.client.exists(
-            dead_letters_key(GroupRef(_STREAM, "streamfea")), errors_key(GroupRef(_STREAM, "streamfea"))
-        )
+        assert not witness.client.exists(dead_letters_key(ref_of(_STREAM)), errors_key(ref_of(_STREAM)))
     assert len(rows()) == len(set(rows())), "nothing was taken from a consumer that lives"
     log = consumer.log()
     assert "Traceback" not in log

@@ -14,11 +14,11 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from streamfea.core.group_ref import GroupRef
 from streamfea.embedded import ensure_valkey
 from streamfea.streams.connection.keys import dead_letters_key
 from tests.support.commands import Project
 from tests.support.forked import forked, on_terminal, run
+from tests.support.queues import ref_of
 from tests.support.waiting import wait_until
 
 _LETTERS = 10_000
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def bury(client: Redis, project: Project, count: int = _LETTERS) -> None:
-    key = dead_letters_key(GroupRef(project.stream, "streamfea"))
+    key = dead_letters_key(ref_of(project.stream))
     origin: dict[Any, Any] = {
         "streamfea-reason": "failed",
         "streamfea-entry-id": "1-1",
@@ -47,7 +47,7 @@ def records(client: Redis, key: str) -> list[int]:
 
 
 def dead(client: Redis, project: Project) -> int:
-    return int(client.xlen(dead_letters_key(GroupRef(project.stream, "streamfea"))))
+    return int(client.xlen(dead_letters_key(ref_of(project.stream))))
 
 
 def answers(client: Redis) -> bool:
@@ -60,7 +60,7 @@ def answers(client: Redis) -> bool:
 def assert_each_is_in_one_place(client: Redis, project: Project, count: int = _LETTERS) -> None:
     back, left = (
         records(client, project.stream),
-        records(client, dead_letters_key(GroupRef(project.stream, "streamfea"))),
+        records(client, dead_letters_key(ref_of(project.stream))),
     )
     assert Counter(back) + Counter(left) == Counter(range(count))
     assert left == sorted(left)

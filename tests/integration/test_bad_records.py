@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from handlers_example import events
 from streamfea.core.entry import Entry
-from streamfea.core.group_ref import GroupRef
 from streamfea.database.session.session import open_sessions
 from streamfea.streams.connection.keys import dead_letters_key
 from streamfea.worker.pipeline import GroupCommit
@@ -21,6 +20,7 @@ from streamfea.worker.policy import Verdict
 from streamfea.worker.settlement import _last_error
 from streamfea.worker.stop_signal import StopSignal
 from tests.support.commands import Project
+from tests.support.queues import ref_of
 
 _TIME = '"timestamp": "2024-01-01T00:00:00Z"'
 _DEEP = 100_000
@@ -93,7 +93,7 @@ def test_each_bad_record_has_its_dead_letter_and_the_good_ones_their_rows(
     with project.consuming("--until-empty") as consumer:
         assert consumer.process.wait(60) == 0
     assert "died" not in consumer.log()
-    letters: Any = client.xrange(dead_letters_key(GroupRef(project.stream, "streamfea")))
+    letters: Any = client.xrange(dead_letters_key(ref_of(project.stream)))
     reasons = {fields[b"record"]: fields[b"streamfea-error"].decode() for _, fields in letters}
     told = {record: (reasons.pop(record, None), reason) for record, reason in bad}
     assert not reasons, "good records are buried"
@@ -117,7 +117,7 @@ def test_entries_of_odd_fields_cost_themselves_only(project: Project, client: Re
     with project.consuming("--until-empty") as consumer:
         assert consumer.process.wait(60) == 0
     assert "died" not in consumer.log()
-    letters: Any = client.xrange(dead_letters_key(GroupRef(project.stream, "streamfea")))
+    letters: Any = client.xrange(dead_letters_key(ref_of(project.stream)))
     assert sorted(fields[b"streamfea-reason"] for _, fields in letters) == [
         b"failed", b"failed", b"no-record", b"no-record",
     ]  # fmt: skip

@@ -9,11 +9,11 @@ import pytest
 from redis import Redis
 
 from streamfea.config.settings import Queue
-from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from tests.support.commands import Project
+from tests.support.queues import ref_of
 from tests.support.waiting import wait_until
 
 _HOUR_MS = 3_600_000
@@ -64,11 +64,11 @@ def test_what_was_deleted_from_the_stream_loses_its_error_and_what_is_not_due_go
     ids = [one["message_id"].decode() for one in pending(client, group)]
     client.xdel(stream, ids[0])
     error = LastError("E", "due").due(failed_at_ms=0, due_ms=0)
-    client.hset(errors_key(GroupRef(stream, "streamfea")), ids[2], error.to_json())
+    client.hset(errors_key(ref_of(stream)), ids[2], error.to_json())
     claimed = {one.id: one.deliveries for one in claim_all(group, 10)}
     assert claimed.pop(ids[2]) == 1
     assert not claimed
-    assert not client.hexists(errors_key(GroupRef(stream, "streamfea")), ids[0])
+    assert not client.hexists(errors_key(ref_of(stream)), ids[0])
     put_back = {one["message_id"].decode(): one["time_since_delivered"] for one in pending(client, group)}
     assert put_back[ids[1]] < 60_000
 
@@ -83,7 +83,7 @@ def postpone(client: Any, group: GroupConsumer, number: int, *, idle_ms: int) ->
         added = at_once.execute()
         at_once.xreadgroup("streamfea", group.consumer, {stream: ">"}, count=number)
         at_once.xclaim(stream, "streamfea", group.consumer, 0, added, idle=idle_ms, justid=True)
-        at_once.hset(errors_key(GroupRef(stream, "streamfea")), mapping=dict.fromkeys(added, error))
+        at_once.hset(errors_key(ref_of(stream)), mapping=dict.fromkeys(added, error))
         at_once.execute()
 
 

@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import NullPool, create_engine, text
 
-from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import janitor_key
 from tests.support.commands import Consumer, Project
+from tests.support.queues import ref_of
 from tests.support.streams import add, letters, nothing_is_left, times_delivered
 from tests.support.waiting import wait_until
 
@@ -211,7 +211,7 @@ def test_the_ledger_is_pruned_of_what_has_long_been_gone_from_the_stream(
             return int(result.scalar_one()) if result.returns_rows else result.rowcount
 
     def consume_with_a_turn_of_the_janitor() -> None:
-        turn = janitor_key(GroupRef(project.stream, "streamfea"))
+        turn = janitor_key(ref_of(project.stream))
         wait_until(lambda: not client.exists(turn), "the turn of the run before has expired")
         project.run("consume", "--until-empty")
 

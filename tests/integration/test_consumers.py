@@ -10,34 +10,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.config.settings import Queue
-from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import name_lock_key
 from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
 from streamfea.streams.operating.members import forget_if_idle, members
 from streamfea.worker.janitor import Janitor
 from tests.support.commands import Project
+from tests.support.queues import NO_PROCESS, dead_name, join, queue_of, ref_of
 from tests.support.waiting import wait_until
-
-_NO_PROCESS = 2**22 + 1  # above the largest process id that Linux gives
-
-
-def queue_of(stream: str) -> Queue:
-    return Queue(name="q", handler="recorder", stream=stream)
-
-
-def join(client: Redis, stream: str, consumer: str, *, hold: int = 0) -> None:
-    """Make `consumer` a member that holds so many entries."""
-    client.xgroup_createconsumer(stream, "streamfea", consumer)
-    for _ in range(hold):
-        client.xadd(stream, {"record": "{}"})
-    if hold:
-        client.xreadgroup("streamfea", consumer, {stream: ">"}, count=hold)
-
-
-def dead_name() -> str:
-    """Return the name of a process that was started here and has ended."""
-    return consumer_name(None, 1).replace(f"-{os.getpid()}-", f"-{_NO_PROCESS}-")
 
 
 def test_consumers_are_listed_with_where_they_run_and_whether_they_live(project: Project, client: Redis) -> None:
@@ -51,7 +30,7 @@ def test_consumers_are_listed_with_where_they_run_and_whether_they_live(project:
     listed = {(one["host"], one["pid"]): one for one in project.json("consumers", "list", "q")}
     assert listed[here, os.getpid()]["alive"] == "yes"
     assert listed[here, os.getpid()]["pending"] == 3
-    assert listed[here, _NO_PROCESS]["alive"] == "no"
+    assert listed[here, NO_PROCESS]["alive"] == "no"
     assert listed["other-host.example", 7]["alive"] == "no"
     assert listed[None, None]["name"] == "somebody"
     assert listed[None, None]["alive"] == "unknown"
@@ -82,11 +61,11 @@ def test_a_name_that_stays_goes_on_with_what_it_held_when_it_was_killed(
     for number in range(20):
         client.xadd(project.stream, {"record": json.dumps({"n": number, "do": "slow", "seconds": 0.1})})
     with project.consuming("--name", "web", "--workers", "1") as consumer:
-        wait_until(lambda: any(one.pending for one in members(client, queue_of(project.stream).ref)), "it has read")
+        wait_until(lambda: any(one.pending for one in members(client, ref_of(project.stream))), "it has read")
         [worker] = consumer.workers()
         worker.kill()
         wait_until(lambda: sorted(rows()) == list(range(20)), "all is done, without waiting for claim_idle")
-        [member], [successor] = members(client, queue_of(project.stream).ref), consumer.workers()
+        [member], [successor] = members(client, ref_of(project.stream)), consumer.workers()
         assert (member.name, member.host, member.pid) == ("web-1", socket.gethostname(), successor.pid)
         assert member.alive == "yes"
         assert consumer.terminate() == 0
@@ -95,7 +74,7 @@ def test_a_name_that_stays_goes_on_with_what_it_held_when_it_was_killed(
 def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis) -> None:
     client.xadd(project.stream, {"record": '{"n": 1}'})  # before 7.2, Redis lists no consumer that has read nothing
     with project.consuming("--name", "web", "--workers", "1") as first:
-        wait_until(lambda: members(client, queue_of(project.stream).ref), "the first consumes")
+        wait_until(lambda: members(client, ref_of(project.stream)), "the first consumes")
         with project.consuming("--name", "web", "--workers", "1") as second:
             wait_until(lambda: "waiting for another process to give up its name" in second.log(), "the second waits")
             [worker] = first.workers()
@@ -110,11 +89,11 @@ def test_a_name_is_used_by_one_process_at_a_time(project: Project, client: Redis
 def test_a_process_whose_name_went_to_another_ends(project: Project, client: Redis) -> None:
     client.xadd(project.stream, {"record": '{"n": 1}'})  # as above
     with project.consuming("--name", "web", "--workers", "1") as consumer:
-        wait_until(lambda: members(client, queue_of(project.stream).ref), "it consumes")
-        client.set(name_lock_key(GroupRef(project.stream, "streamfea"), "web-1"), str(NameHolder.here()))
+        wait_until(lambda: members(client, ref_of(project.stream)), "it consumes")
+        client.set(name_lock_key(ref_of(project.stream), "web-1"), str(NameHolder.here()))
         wait_until(lambda: "ending at once" in consumer.log(), "it notices")
         wait_until(lambda: "waiting for another process" in consumer.log(), "its successor waits")
-        client.delete(name_lock_key(GroupRef(project.stream, "streamfea"), "web-1"))
+        client.delete(name_lock_key(ref_of(project.stream), "web-1"))
         wait_until(lambda: consumer.log().count("consuming") == 2, "and goes on")
 
 
@@ -123,20 +102,18 @@ def test_a_janitor_forgets_only_who_was_not_seen_for_long_and_holds_nothing(clie
     client.xgroup_create(name, "streamfea", id="0", mkstream=True)
     join(client, name, "holding", hold=1)
     join(client, name, "gone")
-    wait_until(
-        lambda: all(one.idle_ms > 50 for one in members(client, queue_of(name).ref)), "nobody was seen for 50 ms"
-    )
-    assert not forget_if_idle(client, queue_of(name).ref, "gone", timedelta(hours=1))
-    Janitor(client, queue_of(name).ref, queue_of(name).retention, "me", forget_after=timedelta(milliseconds=50)).tidy()
-    assert [one.name for one in members(client, queue_of(name).ref)] == ["holding"]
+    wait_until(lambda: all(one.idle_ms > 50 for one in members(client, ref_of(name))), "nobody was seen for 50 ms")
+    assert not forget_if_idle(client, ref_of(name), "gone", timedelta(hours=1))
+    Janitor(client, ref_of(name), queue_of(name).retention, "me", forget_after=timedelta(milliseconds=50)).tidy()
+    assert [one.name for one in members(client, ref_of(name))] == ["holding"]
     assert client.xpending(name, "streamfea")["pending"] == 1
 
 
 def test_one_janitor_at_a_time_has_a_turn_that_ends_by_itself(client: Redis, name: str) -> None:
     client.xgroup_create(name, "streamfea", id="0", mkstream=True)
     first, second = (
-        Janitor(client, queue_of(name).ref, queue_of(name).retention, "first"),
-        Janitor(client, queue_of(name).ref, queue_of(name).retention, "second"),
+        Janitor(client, ref_of(name), queue_of(name).retention, "first"),
+        Janitor(client, ref_of(name), queue_of(name).retention, "second"),
     )
     first.tidy()
     join(client, name, "c", hold=1)
@@ -146,7 +123,7 @@ def test_one_janitor_at_a_time_has_a_turn_that_ends_by_itself(client: Redis, nam
     assert client.xlen(name) == 1
     [key] = client.scan_iter(f"*{name}*janitor*")
     assert 0 < client.pttl(key) <= 1000
-    third = Janitor(client, queue_of(name).ref, queue_of(name).retention, "third")
+    third = Janitor(client, ref_of(name), queue_of(name).retention, "third")
     wait_until(lambda: not client.exists(key), "the turn is over")
     third.tidy()
     assert client.xlen(name) == 0
@@ -166,9 +143,9 @@ def test_thousands_of_dead_names_delay_no_record(
         client.xadd(project.stream, {"record": '{"n": 2}'})
         wait_until(lambda: rows() == [1, 2], "and goes on meanwhile", seconds=5)
         assert consumer.terminate() == 0
-    assert len(members(client, queue_of(project.stream).ref)) > 1_000
+    assert len(members(client, ref_of(project.stream))) > 1_000
     assert " removed, " in project.run("consumers", "prune", "--idle", "1ms")
-    assert members(client, queue_of(project.stream).ref) == []
+    assert members(client, ref_of(project.stream)) == []
 
 
 def create_consumers(client: Redis, stream: str, number: int) -> None:

@@ -11,8 +11,6 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.config.settings import Queue
-from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.operating.dead_letters import (
@@ -26,15 +24,12 @@ from streamfea.streams.operating.dead_letters import (
 )
 from tests.support.commands import Project
 from tests.support.forked import run
+from tests.support.queues import ref_of
 
 _WIDTH = 80
 _HOUR_MS = 3_600_000
 _MANY_FIELDS = [part for number in range(5_000) for part in (b"name %d" % number, b"value")]
 _numbers = count()
-
-
-def queue_of(stream: str) -> Queue:
-    return Queue(name="q", handler="recorder", stream=stream)
 
 
 def bury(
@@ -50,7 +45,7 @@ def bury(
     last_error = LastError(*error, "Traceback\n  frame")
     failed_at_ms = int(time.time() * 1000) - hours_ago * _HOUR_MS
     origin = provenance(
-        queue_of(stream).ref,
+        ref_of(stream),
         f"{failed_at_ms}-{next(_numbers)}",
         consumer="host-1-1-ab",
         deliveries=5,
@@ -60,9 +55,7 @@ def bury(
     )
     parts = [part for name, value in origin.items() for part in (f"streamfea-{name}", value)]
     raw: Any = client
-    letter_id: bytes = raw.execute_command(
-        "XADD", dead_letters_key(GroupRef(stream, "streamfea")), "*", *fields, *parts
-    )
+    letter_id: bytes = raw.execute_command("XADD", dead_letters_key(ref_of(stream)), "*", *fields, *parts)
     return letter_id.decode()
 
 
@@ -72,7 +65,7 @@ def bury_many(client: Redis, stream: str, letters: int) -> None:
 
 
 def letters(client: Redis, stream: str) -> list[DeadLetter]:
-    return list(dead_letters(client, queue_of(stream).ref))
+    return list(dead_letters(client, ref_of(stream)))
 
 
 def on_stream(client: Redis, stream: str) -> list[Any]:
@@ -240,8 +233,8 @@ def test_what_means_nothing_is_refused_with_a_sentence(lone: Project, arguments:
 def test_what_dies_again_meanwhile_is_left_for_the_next_time(client: Redis, name: str) -> None:
     bury_many(client, name, 1500)
     seen = 0
-    for letter in islice(dead_letters(client, queue_of(name).ref), 10_000):
-        replay(client, queue_of(name).ref, [letter.id])
+    for letter in islice(dead_letters(client, ref_of(name)), 10_000):
+        replay(client, ref_of(name), [letter.id])
         bury(client, name, [b"record", b"again"])
         seen += 1
     assert seen == 1500
@@ -249,11 +242,11 @@ def test_what_dies_again_meanwhile_is_left_for_the_next_time(client: Redis, name
 
 def test_a_step_is_bounded_in_bytes_and_says_what_it_did(client: Redis, name: str) -> None:
     ids = [bury(client, name, [b"record", b"x" * 600_000]) for _ in range(5)]
-    became = replay(client, queue_of(name).ref, ["7-7", *ids])
+    became = replay(client, ref_of(name), ["7-7", *ids])
     assert len(became) == 3
     assert became[0] == ""
     assert len(on_stream(client, name)) == 2
-    assert replay(client, queue_of(name).ref, [bury(client, name, [])]) == [NO_FIELDS]
+    assert replay(client, ref_of(name), [bury(client, name, [])]) == [NO_FIELDS]
 
 
 def test_letters_of_any_size_are_read_in_small_pages(client: Redis, name: str) -> None:
@@ -261,17 +254,17 @@ def test_letters_of_any_size_are_read_in_small_pages(client: Redis, name: str) -
     for _ in range(4):
         bury(client, name, [b"record", b"x" * 2_000_000])
     bury_many(client, name, 1500)
-    pages = [len(page) for page in dead_letter_pages(client, queue_of(name).ref)]
+    pages = [len(page) for page in dead_letter_pages(client, ref_of(name))]
     assert (sum(pages), max(pages)) == (1534, 1000)
 
 
 def test_a_letter_with_more_fields_than_a_script_can_pass_on_is_put_back(client: Redis, name: str) -> None:
     ids = [bury(client, name, fields) for fields in ([b"record", b"x"], _MANY_FIELDS, [b"record", b"y"])]
-    assert all(became for one in range(3) for became in replay(client, queue_of(name).ref, ids[one:])[:1])
+    assert all(became for one in range(3) for became in replay(client, ref_of(name), ids[one:])[:1])
     many = dict(zip(_MANY_FIELDS[::2], _MANY_FIELDS[1::2], strict=True))
     assert [fields for _, fields in on_stream(client, name)] == [{b"record": b"x"}, many, {b"record": b"y"}]
     assert letters(client, name) == []
-    assert replay(client, queue_of(name).ref, ids) == ["", "", ""]
+    assert replay(client, ref_of(name), ids) == ["", "", ""]
 
 
 @pytest.mark.parametrize("fields", [[b"record", b"x"], _MANY_FIELDS], ids=["few fields", "many fields"])
@@ -287,7 +280,7 @@ def test_what_cannot_be_put_back_stays_dead(
             if broken == "type":
                 client.set(name, "text")
             with pytest.raises(ResponseError):
-                replay(client if broken == "type" else restricted, queue_of(name).ref, ids)
+                replay(client if broken == "type" else restricted, ref_of(name), ids)
     finally:
         raw.execute_command("ACL", "DELUSER", name)
     assert [letter.id for letter in letters(client, name)] == ids

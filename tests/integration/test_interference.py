@@ -7,22 +7,17 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.config.settings import Queue
 from streamfea.core.entry import Entry
-from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.leftovers import Sweeper
 from streamfea.streams.operating.retry_and_reject import make_due
 from tests.support.commands import Project
+from tests.support.queues import consumer_of, ref_of
 from tests.support.waiting import wait_until
 
 _LATER = 2**52
-
-
-def queue_of(stream: str) -> Queue:
-    return Queue(name="q", handler="recorder", stream=stream)
 
 
 def acknowledge(client: Redis, stream: str, entry_id: str) -> None:
@@ -47,7 +42,7 @@ _INTERFERENCES: Mapping[str, Callable[[Redis, str, str], None]] = {
 
 def failed(client: Redis, stream: str, due_ms: int = _LATER) -> tuple[GroupConsumer, str]:
     """Return a group that postpones an entry, and its id."""
-    group = GroupConsumer(client, queue_of(stream).ref, "c", queue_of(stream).claim_idle)
+    group = consumer_of(client, stream, "c")
     group.create()
     entry_id = client.xadd(stream, {"record": "{}"}).decode()  # type: ignore[union-attr]  # redis-py leaves the types of replies open
     client.xreadgroup("streamfea", "c", {stream: ">"})
@@ -67,11 +62,11 @@ def test_status_counts_as_retrying_only_what_is_pending(lone: Project, client: R
 def test_a_sweep_removes_rubbish_and_nothing_else(client: Redis, name: str) -> None:
     _, kept = failed(client, name)
     rubbish = {f"1-{number}": LastError("E", "e").to_json() for number in range(500)}
-    client.hset(errors_key(GroupRef(name, "streamfea")), mapping=rubbish)  # type: ignore[arg-type]  # redis-py's mapping is of unions
-    sweeper = Sweeper(client, queue_of(name).ref)
+    client.hset(errors_key(ref_of(name)), mapping=rubbish)  # type: ignore[arg-type]  # redis-py's mapping is of unions
+    sweeper = Sweeper(client, ref_of(name))
     while not sweeper.sweep():
         pass
-    assert client.hkeys(errors_key(GroupRef(name, "streamfea"))) == [kept.encode()]
+    assert client.hkeys(errors_key(ref_of(name))) == [kept.encode()]
 
 
 _STEPS: Mapping[str, Callable[[Redis, GroupConsumer, Entry], object]] = {
@@ -91,7 +86,7 @@ def test_no_step_leaves_a_last_error_of_what_is_not_pending_any_more(
     group, entry_id = failed(client, name)
     _INTERFERENCES[by](client, name, entry_id)
     _STEPS[step](client, group, Entry("q", name, entry_id, {b"record": b"{}"}))
-    left = client.hkeys(errors_key(GroupRef(name, "streamfea")))
+    left = client.hkeys(errors_key(ref_of(name)))
     pending = client.xpending(name, "streamfea")["pending"]
     assert len(left) <= pending
 
@@ -101,11 +96,9 @@ def test_workers_leave_nothing_of_what_others_take_from_them(project: Project, c
     project.configure(backoff="1h", claim_idle="2s")
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "fail"})})
     with project.consuming() as consumer:
-        wait_until(lambda: client.exists(errors_key(GroupRef(project.stream, "streamfea"))), "it is retried")
+        wait_until(lambda: client.exists(errors_key(ref_of(project.stream))), "it is retried")
         replies: Any = client  # redis-py leaves the types of replies open
         [(entry_id, _)] = replies.xrange(project.stream)
         _INTERFERENCES[by](client, project.stream, entry_id.decode())
-        wait_until(
-            lambda: not client.exists(errors_key(GroupRef(project.stream, "streamfea"))), "its last error is gone"
-        )
+        wait_until(lambda: not client.exists(errors_key(ref_of(project.stream))), "its last error is gone")
         assert consumer.terminate() == 0

@@ -10,10 +10,10 @@ import pytest
 from redis import Redis
 from sqlalchemy import create_engine, make_url, text
 
-from streamfea.core.group_ref import GroupRef
 from streamfea.embedded import ensure_valkey
 from streamfea.streams.connection.keys import dead_letters_key
 from tests.support.commands import Project
+from tests.support.queues import ref_of
 
 _PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 # Needed only after a reply was lost, when entries are acknowledged behind one that stays pending, when a list stays
@@ -89,7 +89,7 @@ def test_consuming_needs_what_the_page_says_and_no_more(weak: Project, admin: An
     weak.run("consume", "--until-empty")
     assert denied(admin) == []
     assert sorted(rows()) == [1, 2, 3]
-    assert admin.xlen(dead_letters_key(GroupRef("events", "streamfea"))) == 3
+    assert admin.xlen(dead_letters_key(ref_of("events"))) == 3
     assert not admin.xpending("events", "streamfea")["pending"]
     used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")} - used_by_us
     allowed = {rule[1:] for block in granted()[:2] for rule in block if rule.startswith("+")}

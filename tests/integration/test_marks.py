@@ -21,6 +21,7 @@ from streamfea.streams.consuming.marks import MARK_PREFIX, is_mark, join
 from streamfea.streams.consuming.reader import Reader
 from streamfea.streams.consuming.trim import Trimmer
 from tests.support.commands import Project
+from tests.support.queues import ref_of
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
@@ -152,7 +153,7 @@ def test_what_was_read_from_a_stream_that_is_gone_changes_nothing_in_its_success
 
 def test_a_mark_keeps_nothing_from_being_trimmed_and_lets_nothing_go(client: Redis, name: str) -> None:
     add_with_ids(client, name, range(4))
-    join(client, GroupRef(name, "streamfea"))
+    join(client, ref_of(name))
     client.xgroup_destroy(name, "streamfea")
     assert sum(Trimmer(client, GroupRef(name, "")).trim_all()) == 0
     client.xgroup_create(name, "streamfea", id="2-0")
@@ -163,10 +164,10 @@ def test_a_stream_that_begins_anew_has_no_errors_of_its_predecessor(client: Redi
     queue = Queue(name="q", handler="h", stream=name, guarantee="exactly-once")
     group = GroupConsumer(client, queue.ref, "c", queue.claim_idle)
     group.join()
-    client.hset(errors_key(GroupRef(name, "streamfea")), "1-0", "{}")
+    client.hset(errors_key(ref_of(name)), "1-0", "{}")
     client.delete(name)
     group.join()
-    assert not client.exists(errors_key(GroupRef(name, "streamfea")))
+    assert not client.exists(errors_key(ref_of(name)))
 
 
 def test_rows_of_a_stream_that_is_gone_are_pruned_and_those_of_its_successor_are_not(ledgers: "Ledgers") -> None:

@@ -12,13 +12,13 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from streamfea.config.settings import DatabaseSettings, Queue
-from streamfea.core.group_ref import GroupRef
 from streamfea.database.connection.engine import open_database
 from streamfea.database.connection.fencing import end_transactions, session_name
 from streamfea.database.session.session import open_sessions
 from streamfea.streams.connection.keys import dead_letters_key
 from tests.support.commands import Project
 from tests.support.pgbouncer import pgbouncer
+from tests.support.queues import ref_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -93,7 +93,7 @@ def test_every_row_is_in_its_own_table(
 
 
 def dead_letters(client: Redis, stream: str) -> int:
-    return int(client.xlen(dead_letters_key(GroupRef(stream, "streamfea"))))
+    return int(client.xlen(dead_letters_key(ref_of(stream))))
 
 
 def test_what_prepares_the_database_goes_through_it(through: Project) -> None:

@@ -15,10 +15,10 @@ from redis import Redis
 from sqlalchemy import make_url
 
 from streamfea.config.settings import LogSettings
-from streamfea.core.group_ref import GroupRef
 from streamfea.observe.logs import configure_logging
 from streamfea.streams.connection.keys import dead_letters_key
 from tests.support.commands import Project
+from tests.support.queues import ref_of
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
@@ -62,7 +62,7 @@ def test_no_password_is_shown_while_all_goes_well_and_when_records_fail(
         titles = [
             " ".join(process.cmdline()) for process in [psutil.Process(consumer.process.pid), *consumer.workers()]
         ]
-        letters = dead_letters_key(GroupRef(guarded.stream, "streamfea"))
+        letters = dead_letters_key(ref_of(guarded.stream))
         wait_until(lambda: client.xlen(letters) == 3, "what is bad is buried", 60)
         consumer.terminate()
     said = [consumer.log(), *titles, repr(client.xrange(letters))]

@@ -1,7 +1,6 @@
 """One stuck entry: shown whole and safely, made due, or given up."""
 
 import json
-import os
 import re
 from collections.abc import Callable
 from functools import cache
@@ -10,28 +9,22 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
-from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.consuming.name_lock import consumer_name
 from streamfea.streams.operating.dead_letters import dead_letters
 from streamfea.streams.operating.retry_and_reject import consumers_not_at_work, make_due, reject
 from tests.support.commands import Project
 from tests.support.forked import on_terminal, run
+from tests.support.queues import consumer_of, dead_name, queue_of, ref_of
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 
-_NO_PROCESS = 2**22 + 1  # above the largest process id that Linux gives
 _HOUR_MS = 3_600_000
 _EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\r"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def queue_of(stream: str) -> Queue:
-    return Queue(name="q", handler="recorder", stream=stream)
 
 
 def deliver(client: Redis, stream: str, consumer: str, fields: dict[Any, Any]) -> str:
@@ -48,7 +41,7 @@ def fail(client: Redis, stream: str, entry_id: str, *, error: str = "no luck", t
     last_error = LastError("ValueError", error, traceback).due(
         failed_at_ms=seconds * 1000, due_ms=seconds * 1000 + _HOUR_MS
     )
-    client.hset(errors_key(GroupRef(stream, "streamfea")), entry_id, last_error.to_json())
+    client.hset(errors_key(ref_of(stream)), entry_id, last_error.to_json())
 
 
 def listed(project: Project, *arguments: str) -> list[dict[str, Any]]:
@@ -63,9 +56,7 @@ def live_worker() -> str:
 
 
 def claimed_at_once(client: Redis, stream: str) -> list[str]:
-    return [
-        one.id for one in GroupConsumer(client, queue_of(stream).ref, "next", queue_of(stream).claim_idle).claim(100)
-    ]
+    return [one.id for one in consumer_of(client, stream, "next").claim(100)]
 
 
 def test_an_entry_is_shown_whole_with_its_last_error_and_what_to_do(project: Project, client: Redis) -> None:
@@ -75,7 +66,7 @@ def test_an_entry_is_shown_whole_with_its_last_error_and_what_to_do(project: Pro
     entry_id = entry_id.decode()
     assert "Not delivered yet" in run(project, "show", "q", entry_id)
     with project.consuming() as consumer:
-        wait_until(lambda: client.hlen(errors_key(GroupRef(project.stream, "streamfea"))), "the record has failed")
+        wait_until(lambda: client.hlen(errors_key(ref_of(project.stream))), "the record has failed")
         consumer.terminate()
     shown = run(project, "show", "q", entry_id)
     assert f"{entry_id} in queue q: retrying" in shown
@@ -97,8 +88,8 @@ def test_an_entry_is_found_wherever_it_is(lone: Project, client: Redis) -> None:
     client.xack(lone.stream, "streamfea", done)
     held = deliver(client, lone.stream, "c", {"record": "held"})
     buried = deliver(client, lone.stream, "c", {"record": "dead"})
-    reject(client, queue_of(lone.stream).ref, queue_of(lone.stream).claim_idle, buried, [])
-    [letter] = dead_letters(client, queue_of(lone.stream).ref)
+    reject(client, ref_of(lone.stream), queue_of(lone.stream).claim_idle, buried, [])
+    [letter] = dead_letters(client, ref_of(lone.stream))
     client.xdel(lone.stream, buried)
     states = {one: listed(lone, "show", "q", one)[0]["state"] for one in (done, held, buried, letter.id)}
     assert states == {done: "acknowledged", held: "in-flight", buried: "dead", letter.id: "dead"}
@@ -165,10 +156,10 @@ def test_an_entry_that_waits_for_its_back_off_is_run_at_once_on_request(project:
     project.configure(backoff="1h", max_deliveries=2)
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "fail"})})
     with project.consuming():
-        wait_until(lambda: client.hlen(errors_key(GroupRef(project.stream, "streamfea"))), "the record has failed")
+        wait_until(lambda: client.hlen(errors_key(ref_of(project.stream))), "the record has failed")
         assert "q: 1 entry is due now." in run(project, "retry", "q", "--all")
-        wait_until(lambda: list(dead_letters(client, queue_of(project.stream).ref)), "it has failed again")
-    [letter] = dead_letters(client, queue_of(project.stream).ref)
+        wait_until(lambda: list(dead_letters(client, ref_of(project.stream))), "it has failed again")
+    [letter] = dead_letters(client, ref_of(project.stream))
     assert (letter.deliveries, letter.reason) == (2, "failed")
 
 
@@ -190,7 +181,7 @@ def test_what_a_worker_may_be_running_stays_with_it(lone: Project, client: Redis
 
 def test_what_a_dead_worker_held_is_due_without_waiting_for_claim_idle(client: Redis, name: str) -> None:
     queue = queue_of(name)
-    dead, elsewhere = consumer_name(None, 1).replace(f"-{os.getpid()}-", f"-{_NO_PROCESS}-"), "other-7-1-abcd"
+    dead, elsewhere = dead_name(), "other-7-1-abcd"
     held = [deliver(client, name, consumer, {"record": "x"}) for consumer in (dead, "somebody", elsewhere)]
     results = [
         one.verdict
@@ -205,17 +196,17 @@ def test_what_a_dead_worker_held_is_due_without_waiting_for_claim_idle(client: R
 def test_an_entry_that_runs_alone_is_in_hand_and_keeps_the_note_of_that(client: Redis, name: str) -> None:
     entry_id = deliver(client, name, "gone", {"record": "x"})
     fail(client, name, entry_id)
-    list(make_due(client, queue_of(name).ref, queue_of(name).claim_idle, [entry_id], []))
-    worker = GroupConsumer(client, queue_of(name).ref, live_worker(), queue_of(name).claim_idle)
+    list(make_due(client, ref_of(name), queue_of(name).claim_idle, [entry_id], []))
+    worker = consumer_of(client, name, live_worker())
     [claimed] = worker.claim(1)
     entry = worker.deliver_alone(claimed)
     assert entry is not None
-    note = client.hget(errors_key(GroupRef(name, "streamfea")), entry_id)
-    [result] = make_due(client, queue_of(name).ref, queue_of(name).claim_idle, [entry_id], [])
+    note = client.hget(errors_key(ref_of(name)), entry_id)
+    [result] = make_due(client, ref_of(name), queue_of(name).claim_idle, [entry_id], [])
     assert result.in_hand
-    assert client.hget(errors_key(GroupRef(name, "streamfea")), entry_id) == note
-    list(make_due(client, queue_of(name).ref, queue_of(name).claim_idle, [entry_id], [live_worker()]))
-    [again] = GroupConsumer(client, queue_of(name).ref, "next", queue_of(name).claim_idle).claim(1)
+    assert client.hget(errors_key(ref_of(name)), entry_id) == note
+    list(make_due(client, ref_of(name), queue_of(name).claim_idle, [entry_id], [live_worker()]))
+    [again] = consumer_of(client, name, "next").claim(1)
     assert again.last_error is not None
     assert (again.last_error.alone, again.last_error.error) == (live_worker(), "no luck")
 
@@ -227,21 +218,21 @@ def test_rejected_entries_are_dead_letters_with_their_last_error(lone: Project, 
     told = run(lone, "reject", "q", failed, fresh, "7-7", failed, expect=1)
     assert "2 entries moved to the dead letters" in told
     assert f"may be running {fresh} ({live_worker()}" in told
-    first, second = dead_letters(client, queue_of(lone.stream).ref)
+    first, second = dead_letters(client, ref_of(lone.stream))
     assert (first.entry_id, first.reason, first.error_type) == (failed, "rejected", "ValueError")
     assert first.fields == {b"record": b"1", b"also": b"this"}
     assert first.traceback == "Traceback\n  frame"
     assert (second.entry_id, second.consumer, second.deliveries) == (fresh, live_worker(), 1)
     assert second.error_type == "RejectedByOperator"
     assert client.xpending(lone.stream, "streamfea")["pending"] == 0
-    assert not client.exists(errors_key(GroupRef(lone.stream, "streamfea")))
+    assert not client.exists(errors_key(ref_of(lone.stream)))
     assert "7-7 is not pending" in run(lone, "retry", "q", "7-7", expect=1)
 
 
 def test_an_entry_of_many_fields_is_rejected_whole(lone: Project, client: Redis) -> None:
     fields = {f"name {number}": "value" for number in range(5_000)}
     run(lone, "reject", "q", deliver(client, lone.stream, "gone", fields))
-    [letter] = dead_letters(client, queue_of(lone.stream).ref)
+    [letter] = dead_letters(client, ref_of(lone.stream))
     assert letter.fields == {name.encode(): value.encode() for name, value in fields.items()}
     assert client.xpending(lone.stream, "streamfea")["pending"] == 0
 
@@ -254,7 +245,7 @@ def test_an_entry_rejected_while_it_runs_costs_its_worker_nothing(project: Proje
         client.xadd(project.stream, {"record": '{"n": 2}'})
         wait_until(lambda: rows() == [1, 2], "its run has committed, and the worker goes on")
         wait_until(lambda: not listed(project, "pending"), "nothing is left")
-    assert [letter.entry_id for letter in dead_letters(client, queue_of(project.stream).ref)] == [entry_id.decode()]
+    assert [letter.entry_id for letter in dead_letters(client, ref_of(project.stream))] == [entry_id.decode()]
 
 
 def test_a_whole_queue_of_pending_entries_is_made_due(lone: Project, client: Redis) -> None:

@@ -10,23 +10,17 @@ import pytest
 import tomli_w
 from redis import Redis
 
-from streamfea.config.settings import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, name_lock_key
 from streamfea.streams.consuming.name_lock import NameHolder
 from streamfea.streams.operating.members import members
 from streamfea.streams.operating.status import queue_status
-from tests.integration.test_consumers import dead_name
 from tests.support.commands import Project
 from tests.support.forked import on_terminal, run
+from tests.support.queues import NO_PROCESS, dead_name, queue_of, ref_of
 from tests.support.waiting import wait_until
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_NO_PROCESS = 2**22 + 1  # above the largest process id that Linux gives
-
-
-def queue_of(stream: str) -> Queue:
-    return Queue(name="q", handler="recorder", stream=stream)
 
 
 def configure_queues(project: Project, queues: dict[str, dict[str, object]]) -> None:
@@ -49,14 +43,14 @@ def test_only_consumers_that_live_are_counted(lone: Project, client: Redis) -> N
 def test_a_worker_is_known_by_its_own_process(project: Project, client: Redis, rows: Callable[[], list[int]]) -> None:
     client.xadd(project.stream, {"record": json.dumps({"n": 1, "do": "slow", "seconds": 60})})
     with project.consuming() as consumer:
-        wait_until(lambda: any(one.pending for one in members(client, queue_of(project.stream).ref)), "it runs")
+        wait_until(lambda: any(one.pending for one in members(client, ref_of(project.stream))), "it runs")
         [worker] = consumer.workers()
-        [member] = members(client, queue_of(project.stream).ref)
+        [member] = members(client, ref_of(project.stream))
         assert (member.pid, member.alive, member.has_ended) == (worker.pid, "yes", False)
         consumer.process.kill()
         worker.kill()
         wait_until(lambda: not worker.is_running(), "it is gone")
-        [member] = members(client, queue_of(project.stream).ref)
+        [member] = members(client, ref_of(project.stream))
         assert (member.alive, member.has_ended) == ("no", True)
         [entry] = project.json("pending")
         assert entry["state"] == "stranded"
@@ -65,10 +59,10 @@ def test_a_worker_is_known_by_its_own_process(project: Project, client: Redis, r
 def test_a_process_of_another_pid_namespace_is_not_looked_for_here(lone: Project, client: Redis) -> None:
     client.xgroup_create(lone.stream, "streamfea", id="0", mkstream=True)
     client.xgroup_createconsumer(lone.stream, "streamfea", "boxed")
-    boxed = NameHolder(socket.gethostname(), _NO_PROCESS, "token", "1")
-    client.set(name_lock_key(GroupRef(lone.stream, "streamfea"), "boxed"), str(boxed))
-    [member] = members(client, queue_of(lone.stream).ref)
-    assert (member.alive, member.pid, member.has_ended) == ("yes", _NO_PROCESS, False)
+    boxed = NameHolder(socket.gethostname(), NO_PROCESS, "token", "1")
+    client.set(name_lock_key(ref_of(lone.stream), "boxed"), str(boxed))
+    [member] = members(client, ref_of(lone.stream))
+    assert (member.alive, member.pid, member.has_ended) == ("yes", NO_PROCESS, False)
 
 
 def test_the_record_that_runs_is_told_from_those_of_its_batch(project: Project, client: Redis) -> None:
@@ -101,7 +95,7 @@ def test_the_age_of_what_is_not_delivered_counts(lone: Project, client: Redis) -
 
 def test_a_threshold_says_which_queue_passed_it_and_by_what(lone: Project, client: Redis) -> None:
     for _ in range(4):
-        client.xadd(dead_letters_key(GroupRef(lone.stream, "streamfea")), {"record": "{}"})
+        client.xadd(dead_letters_key(ref_of(lone.stream)), {"record": "{}"})
     run(lone, "status", "--fail-dead", "4")
     assert "Error: queue q: 4 dead letters, more than 3" in run(lone, "status", "--fail-dead", "3", expect=3)
 
@@ -110,7 +104,7 @@ def test_what_waits_for_a_retry_shows_its_true_idle_time_and_when_it_is_due(proj
     project.configure(backoff="1h", claim_idle="60s")
     client.xadd(project.stream, {"record": '{"n": 1, "do": "fail"}'})
     with project.consuming() as consumer:
-        wait_until(lambda: client.hlen(errors_key(GroupRef(project.stream, "streamfea"))), "it has failed")
+        wait_until(lambda: client.hlen(errors_key(ref_of(project.stream))), "it has failed")
         wait_until(lambda: "will be tried again" in consumer.log(), "it says so")
         assert "queue=q" in consumer.log()
         assert "where=recorder.py:" in consumer.log()
@@ -166,7 +160,7 @@ def test_a_terminal_shows_queues_in_trouble_first_and_what_is_wrong(lone: Projec
 @pytest.mark.core
 def test_figures_are_of_one_moment(client: Redis, name: str) -> None:
     client.xgroup_create(name, "streamfea", id="0", mkstream=True)
-    client.hset(errors_key(GroupRef(name, "streamfea")), "1-1", "{}")  # of an entry that somebody else has acknowledged
+    client.hset(errors_key(ref_of(name)), "1-1", "{}")  # of an entry that somebody else has acknowledged
     figures = queue_status(client, queue_of(name))
     assert figures.retrying <= figures.pending
 
@@ -179,7 +173,7 @@ def test_errors_are_counted_by_type_and_line_over_everything(lone: Project, clie
         fields: dict[Any, Any] = {
             "streamfea-error-type": kind, "streamfea-error": error, "streamfea-traceback": frames.format(line),
         }  # fmt: skip
-        client.xadd(dead_letters_key(GroupRef(lone.stream, "streamfea")), fields)
+        client.xadd(dead_letters_key(ref_of(lone.stream)), fields)
     told = run(lone, "dead", "list", columns=120)
     counts = [line.split()[:2] for line in told.partition("count")[2].splitlines()[1:] if line.strip()]
     assert counts == [["200", "shop.py:19"], ["150", "shop.py:17"]]

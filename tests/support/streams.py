@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from tests.support.commands import Project
+from tests.support.queues import ref_of
 
 __all__ = ["add", "letters", "nothing_is_left", "times_delivered"]
 
@@ -21,14 +21,14 @@ def add(client: Redis, project: Project, *records: Mapping[str, object]) -> None
 
 def letters(client: Redis, project: Project) -> list[dict[str, str]]:
     """Return the fields of all dead letters, oldest first."""
-    found = client.xrange(dead_letters_key(GroupRef(project.stream, "streamfea")))
+    found = client.xrange(dead_letters_key(ref_of(project.stream)))
     return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in found]  # type: ignore[union-attr]  # redis-py leaves the types of replies open
 
 
 def nothing_is_left(client: Redis, project: Project) -> bool:
     """Tell whether every entry that was delivered is acknowledged, and no error of one is kept."""
     summary = client.xpending(project.stream, "streamfea")
-    return not summary["pending"] and not client.exists(errors_key(GroupRef(project.stream, "streamfea")))
+    return not summary["pending"] and not client.exists(errors_key(ref_of(project.stream)))
 
 
 def times_delivered(client: Redis, project: Project) -> int:
