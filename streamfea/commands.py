@@ -1,4 +1,4 @@
-"""What a handler's own commands have at hand: a session, and the settings of their queue.
+"""For a handler's own commands: a session, and the settings of their queue.
 
     import typer
 

@@ -1,4 +1,4 @@
-"""Try a handler on records, as a worker would run it: for tests.
+"""For tests: runs a handler on records as a worker does.
 
 from streamfea.testing import try_handler
 

@@ -1,4 +1,4 @@
-"""What people write to choose entries: ids, durations and expressions, read; a `UsageError` for what means nothing."""
+"""Parses what people write to choose entries: ids, durations and expressions. Nonsense raises `UsageError`."""
 
 import re
 from collections.abc import Sequence

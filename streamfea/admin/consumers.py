@@ -1,4 +1,4 @@
-"""Forgetting consumers that are gone: which go, which stay and why."""
+"""Removes consumers that are gone from their groups."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _BACK = "it has come back to life meanwhile"
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What became of a consumer: `why_kept` is the reason that it stays, None when it is forgotten."""
+    """The result for one consumer: `why_kept` is None if it was removed."""
 
     name: str
     why_kept: str | None

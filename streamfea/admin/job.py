@@ -1,4 +1,4 @@
-"""Work on many things, in steps that take a moment each."""
+"""Work on many things in short steps."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Job(ABC):
-    """Iterating over a job does it: each step yields how many things it dealt with.
+    """A job: iterating does the work, and each step yields how many things it dealt with.
 
     A face may stop iterating between two steps: what is done then stays done, and `so_far()` says what that is. Raises
     `StreamfeaError` that says so, too, when Redis fails.

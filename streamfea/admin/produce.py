@@ -1,4 +1,4 @@
-"""Records onto a stream, one from each line."""
+"""Adds the lines of a file to a stream, a record each."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Processing a queue anew: empty tables, and every entry unread."""
+"""Starts a queue over: empties its tables and delivers every entry again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Getting pending entries moving: made due at once, or sent to the dead letters."""
+"""Makes pending entries due at once, or moves them to the dead letters."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

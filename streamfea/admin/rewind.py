@@ -1,4 +1,4 @@
-"""Setting a queue's group back, so that it reads its entries again."""
+"""Sets a queue's group back, so that its entries are delivered again."""
 
 from collections.abc import Sequence
 from datetime import timedelta

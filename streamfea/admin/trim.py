@@ -1,4 +1,4 @@
-"""Freeing the memory of entries that every group has acknowledged."""
+"""Removes entries that every group has acknowledged."""
 
 from collections.abc import Iterator
 

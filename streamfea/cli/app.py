@@ -1,4 +1,4 @@
-"""The command line: `streamfea COMMAND`, and what becomes of errors."""
+"""The command line: `streamfea COMMAND`, and how errors are reported."""
 
 import sys
 import traceback

@@ -1,4 +1,4 @@
-"""`streamfea check` and `streamfea print-config`: is it all as it should be."""
+"""`streamfea check` looks for problems; `streamfea print-config` prints the settings in force."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Which commands there are, and in which module: none is imported before it is asked for.
+"""Lists the commands and their modules. A module is imported when its command runs.
 
 `streamfea --help` and the completion of a command's name thus need none of the libraries that the commands stand on.
 """

@@ -1,4 +1,4 @@
-"""What the commands have in common: options, settings, clients, output."""
+"""Shared by the commands: options, settings, clients, output."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`streamfea consume` and `streamfea shim`: what runs until it is told to stop."""
+"""`streamfea consume` and `streamfea shim`, which run until they are told to stop."""
 
 import signal
 from typing import Annotated

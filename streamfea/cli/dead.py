@@ -1,4 +1,4 @@
-"""`streamfea dead`: what was given up; to list and to show."""
+"""`streamfea dead list` and `show`."""
 
 from collections.abc import Iterable, Sequence
 from itertools import islice

@@ -1,4 +1,4 @@
-"""`streamfea dead replay` and `purge`: back on the stream, or thrown away."""
+"""`streamfea dead replay` and `purge`."""
 
 from typing import Annotated
 

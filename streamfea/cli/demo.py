@@ -1,4 +1,4 @@
-"""`streamfea demo`: the main job on real servers and real records, with an accident on the way."""
+"""`streamfea demo`: processes real records on real servers, and kills a worker on the way."""
 
 import gzip
 import json
@@ -100,7 +100,7 @@ def _folder(directory: Path | None, *, keep: bool) -> Iterator[Path]:
 
 @dataclass(slots=True)
 class _Run:
-    """What was seen while the workers worked."""
+    """What the demo observed while the workers ran."""
 
     rows: int = 0
     first_row_at: float = 0.0

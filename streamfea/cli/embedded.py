@@ -1,4 +1,4 @@
-"""`streamfea embedded`: the servers that `embedded:DIR` in the configuration means, and a prompt of each."""
+"""`streamfea embedded`: status, end and prompts of the servers that `embedded:DIR` has started."""
 
 import os
 from dataclasses import dataclass

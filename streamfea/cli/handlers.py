@@ -1,4 +1,4 @@
-"""`streamfea handlers`: what handlers there are, and their own commands."""
+"""`streamfea handlers`: lists the handlers, and runs their own commands."""
 
 from contextlib import suppress
 from typing import Any
@@ -56,7 +56,7 @@ def handlers(
 
 
 class _Queues(TyperGroup):
-    """The queues as commands, each with those of its handler."""
+    """A command for each queue, with the commands of its handler below it."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return queue_names(ctx)
@@ -73,7 +73,7 @@ class _Queues(TyperGroup):
 
 
 class _Queue(TyperGroup):
-    """The commands of a queue's handler, which is imported when they are asked for, not for a list of queues."""
+    """The commands of a queue's handler, which is imported when one of them is needed."""
 
     def __init__(self, settings: Settings, queue: Queue) -> None:
         super().__init__(name=queue.name, help=f"From the handler {queue.handler}.")

@@ -1,4 +1,4 @@
-"""`streamfea import-config`: from a configuration of Azafea to one of streamfea's."""
+"""`streamfea import-config`: converts a configuration of Azafea."""
 
 import tomllib
 from pathlib import Path

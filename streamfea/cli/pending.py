@@ -1,4 +1,4 @@
-"""`streamfea pending`: what was delivered and is not done."""
+"""`streamfea pending`: lists entries that are delivered and not acknowledged."""
 
 from typing import Annotated
 

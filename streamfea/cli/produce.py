@@ -1,4 +1,4 @@
-"""`streamfea produce`: records onto a stream, from a file or a pipe."""
+"""`streamfea produce`: adds records from a file or a pipe to a stream."""
 
 import gzip
 import sys

@@ -1,4 +1,4 @@
-"""Jobs on a terminal: how far they are is shown, and they can be interrupted between two steps."""
+"""Shows the progress of a job on a terminal. Ctrl-C interrupts it between two steps."""
 
 import signal
 import sys

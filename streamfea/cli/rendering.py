@@ -1,4 +1,4 @@
-"""What records and errors look like on a terminal: JSON indented and coloured, text as text, the rest as a hex dump."""
+"""Formats records and errors for a terminal: JSON indented and coloured, text as text, the rest as a hex dump."""
 
 import json
 import re

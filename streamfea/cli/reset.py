@@ -1,4 +1,4 @@
-"""`streamfea reset`: empty tables, and every entry anew."""
+"""`streamfea reset`: empties tables and processes every entry again."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`streamfea retry` and `reject`: getting pending entries moving."""
+"""`streamfea retry` and `reject`: makes pending entries due, or gives them up."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`streamfea show`: one entry whole."""
+"""`streamfea show`: prints one entry with its last error."""
 
 import sys
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""`streamfea status`: what is going on, and what is wrong."""
+"""`streamfea status`: figures of each queue, and what is wrong."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +48,7 @@ _LINES_AROUND = 6
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A queue whose figures cannot be known, and why."""
+    """A queue that cannot be read, with the error."""
 
     queue: str
     stream: str
@@ -58,7 +58,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What `--fail-…` allows."""
+    """The limits that `--fail-…` options set."""
 
     lag: int | None = None
     age: timedelta | None = None

@@ -1,4 +1,4 @@
-"""`streamfea trim`: free the memory of what every group is through with."""
+"""`streamfea trim`: removes entries that every group has acknowledged."""
 
 from typing import Annotated
 

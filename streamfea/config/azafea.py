@@ -1,4 +1,4 @@
-"""Configurations of Azafea: known at sight, and turned into one of streamfea's."""
+"""Recognises configurations of Azafea, and converts them."""
 
 import tomllib
 from pathlib import Path

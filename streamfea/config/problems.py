@@ -1,4 +1,4 @@
-"""Mistakes in a configuration, as their author wants to read them: where, what, and what to do."""
+"""Turns mistakes in a configuration into messages: where, what, and what to do."""
 
 import difflib
 import re

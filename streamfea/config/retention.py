@@ -1,4 +1,4 @@
-"""What becomes of entries that every group of a stream has acknowledged."""
+"""When entries are removed that every group of a stream has acknowledged."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The configuration, typed: a TOML file, the environment over it, defaults under it.
+"""The typed configuration: a TOML file, overridden by the environment, completed by defaults.
 
 This is the one place that knows the names of sections, keys and environment variables. Mistakes are reported all at
 once, each with its key and a remedy.
@@ -155,7 +155,7 @@ class DatabaseSettings(_WithPassword):
 
 
 class LogSettings(_Section):
-    """`[log]`: what is logged, and how."""
+    """`[log]`: the level and the format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="the minimum level of a log line")
     format: Literal["console", "json"] = Field(

@@ -1,4 +1,4 @@
-"""What `streamfea check` finds: a thing looked at, whether it is well, and what to do if not."""
+"""A result of `streamfea check`: what was checked, its level, and the remedy."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was looked at. Only a `problem` makes the check fail; a `warning` is worth knowing."""
+    """One checked thing. Only a `problem` makes the check fail; a `warning` is worth knowing."""
 
     what: str
     level: Literal["ok", "warning", "problem"]

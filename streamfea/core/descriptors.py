@@ -1,4 +1,4 @@
-"""Tells whether the number of an open file still means the file that it was opened for.
+"""Tells whether a file descriptor still belongs to the file that it was opened for.
 
 A handler may close numbers that are not its own, as `os.closerange()` does; whatever is opened next gets such a number.
 """

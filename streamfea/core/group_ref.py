@@ -1,4 +1,4 @@
-"""Which consumer group of which stream."""
+"""The names of a stream and a consumer group."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which keys share a slot of a Redis cluster."""
+"""Makes keys that share a slot of a Redis cluster."""
 
 __all__ = ["in_slot_of"]
 

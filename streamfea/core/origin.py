@@ -1,4 +1,4 @@
-"""Where a process runs, so that nobody takes another for it: a host name and a process id are not enough.
+"""Identifies a process: its host name and process id are not unique, so its namespace and start count, too.
 
 Containers may share a host name, and each counts its processes from 1; a container that is restarted in place gives its
 processes the same ids again. The namespace of process ids, the boot that it belongs to and the time when a process was

@@ -1,4 +1,4 @@
-"""From the fields of an entry to its record."""
+"""Takes the record out of an entry's fields."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ __all__ = ["RecordField"]
 
 
 class RecordField:
-    """Where entries have their record: in the field `name`, or with `*` in all fields, as a JSON object."""
+    """The place of the record in an entry: the field `name`, or with `*` all fields, as a JSON object."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Numbers, names and durations as sentences have them."""
+"""Formats numbers, names and durations for sentences."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Which embedded server runs in a folder, and its end."""
+"""Finds and stops the embedded server of a folder."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""From the bytes of a record to what a handler's annotation asks for.
+"""Decodes a record into the type that a handler's annotation names.
 
 msgspec decodes whatever it knows; pydantic its own models, and what has types in it that only pydantic knows. Both
 check while they decode; what does not fit is turned away with their reason, since no later try can make it fit.

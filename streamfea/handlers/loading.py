@@ -1,4 +1,4 @@
-"""From the name of a module to a handler that can be run."""
+"""Imports the module of a handler, and checks it."""
 
 import importlib
 import inspect

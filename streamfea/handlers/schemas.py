@@ -1,4 +1,4 @@
-"""Which tables and views belong to which handler, and where its migrations are."""
+"""Finds the tables, views and migrations that belong to a handler."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

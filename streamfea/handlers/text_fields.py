@@ -1,4 +1,4 @@
-"""Records of `field = "*"`: all values are text, which is to be read as the annotation of each says."""
+"""Records of `field = "*"`: reads each text value as its annotation says."""
 
 import typing
 from collections.abc import Callable, Collection

@@ -1,4 +1,4 @@
-"""Standard output and error that never stop work: nobody may read the pipe, and the disk behind it may be full."""
+"""Standard output and error that never block work when nobody reads the pipe or the disk is full."""
 
 import io
 import os

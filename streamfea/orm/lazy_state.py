@@ -46,7 +46,7 @@ _ScalarImpl = next(
 
 
 class ModelType(DCTransformDeclarative):
-    """Makes an object of a model past SQLAlchemy's constructor, where that would do no more than set its attributes."""
+    """Creates objects without SQLAlchemy's constructor where that would only set attributes."""
 
     def __call__(cls, /, *arguments: Any, **attributes: Any) -> Any:  # noqa: N805 - of a class, which ruff does not see
         """Return a new object of the model."""
@@ -85,7 +85,7 @@ class _StateOnDemand:
 
 
 class Transient:
-    """What a new object of a model is like, until it is in the database."""
+    """The base of models: its objects may have no state until something asks for it."""
 
     _sa_instance_state = _StateOnDemand()
     __unknown_keys__: str = DROP

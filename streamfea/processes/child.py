@@ -1,4 +1,4 @@
-"""Inside a process that the supervisor has forked."""
+"""The entry point of processes that the supervisor forks."""
 
 import ctypes
 import mmap

@@ -1,4 +1,4 @@
-"""What a server complained about, in one line: without SQL, parameters or wrappings."""
+"""Puts a server's error into one line, without SQL, parameters or wrappings."""
 
 from streamfea.errors import failure
 

@@ -1,4 +1,4 @@
-"""Renews, for a worker that cannot, what it holds: a handler that blocks in C may keep the interpreter's lock.
+"""Renews the entries of a worker that cannot: a handler that blocks in C may keep the interpreter's lock.
 
 No thread of such a worker runs, the one that renews its leases neither. It is slow, not dead, so the supervisor starts
 a process for as long as that lasts, `timeout` at the longest. A worker whose process is stopped gets none: nobody knows

@@ -1,4 +1,4 @@
-"""The queues of one `consume` that cannot work: said why, tried again, while the others go on."""
+"""The queues of one `consume` that cannot work: logged, tried again from time to time, while the others go on."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What is made sure of before any worker is started."""
+"""Checks that workers can work, before any is started."""
 
 from collections.abc import Callable, Sequence
 

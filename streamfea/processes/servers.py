@@ -1,4 +1,4 @@
-"""Both servers, opened for a process, and what to do about those that will not have us."""
+"""Opens both servers for a process, and explains why one refuses it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

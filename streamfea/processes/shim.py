@@ -1,4 +1,4 @@
-"""The loop that feeds a queue's stream from its lists, and what runs it: beside workers, or alone."""
+"""The process that moves elements of a queue's lists to its stream."""
 
 import threading
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a worker process does, from its settings to its last word."""
+"""The main function of a worker process."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""How many entries to ask for."""
+"""Estimates how many entries to ask for."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""From a handler to the group commits that its records run in."""
+"""Creates the group commit of a handler."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

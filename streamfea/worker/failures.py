@@ -1,4 +1,4 @@
-"""Says that records fail while they are tried again: the first of each kind at once, then how many more."""
+"""Logs failures that will be retried: the first of each kind at once, then how many more there were."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Tidying up behind the workers: entries that everyone is through with, consumers that are gone, old ledger rows.
+"""Removes acknowledged entries, dead consumers and old rows of the ledger.
 
 Part of the worker's loop, between two batches, in slices that take the server about a millisecond each.
 """

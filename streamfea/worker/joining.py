@@ -1,4 +1,4 @@
-"""Having Redis and the ledger mean the same stream, before anything is read from it."""
+"""Makes sure that Redis and the ledger mean the same stream, before anything is read from it."""
 
 from collections.abc import Callable
 

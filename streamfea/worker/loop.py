@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 
 class _OutOfReach(Exception):  # noqa: N818 - it says what happened to the wait, it is no error
-    """PostgreSQL has let us in for none of what we hold, for so long that others shall have it."""
+    """PostgreSQL has refused connections for so long that the held entries are given to others."""
 
 
 @dataclass(frozen=True, slots=True)

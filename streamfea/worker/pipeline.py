@@ -1,4 +1,4 @@
-"""One transaction for a whole batch, and yet every record on its own: optimistic group commit.
+"""Optimistic group commit: one transaction for a batch, in which every record is isolated.
 
 All records of a batch run in one transaction, without savepoints. When something goes wrong, it is found out who it
 was, exactly, and only then is it paid for. The rule that keeps this exact: *a record is convicted only by what it

@@ -1,4 +1,4 @@
-"""What an exception means: the record's fault or the world's, and what becomes of the record."""
+"""Decides whose fault an exception is, and what happens to the record."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Fault(Enum):
 
 
 class Verdict(Enum):
-    """What became of a record's run."""
+    """The result of a record's run."""
 
     DONE = "done"
     """Its writes are committed: acknowledge it."""
@@ -51,7 +51,7 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class Outcome:
-    """An entry, what became of it, and the exception that decided it."""
+    """An entry, its verdict, and the exception that led to it."""
 
     entry: Entry
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""What happens in Redis once a transaction has ended.
+"""Carries out the outcomes of a transaction in Redis.
 
 | outcome | in Redis | if we die before that |
 |---|---|---|

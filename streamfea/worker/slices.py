@@ -1,4 +1,4 @@
-"""How a batch is cut into transactions, and what each of them led to."""
+"""Cuts a batch into transactions, and holds their results."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field

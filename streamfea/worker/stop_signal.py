@@ -1,4 +1,4 @@
-"""How a process is told to finish."""
+"""Tells a process to finish."""
 
 import os
 import select
@@ -55,4 +55,4 @@ class StopSignal:
 
 
 class StopAtOnce(KeyboardInterrupt):
-    """Raised by a second signal, where no supervisor is: Python's own KeyboardInterrupt a handler may raise, too."""
+    """Raised by a second signal without a supervisor. A handler may raise KeyboardInterrupt itself."""

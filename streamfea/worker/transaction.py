@@ -1,4 +1,4 @@
-"""One transaction: the records of a part in, outcomes and what is left to do out."""
+"""Runs the records of a part in one transaction."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ Process = Callable[[DbSession, Entry], object]
 
 
 class WorldFaultError(Exception):
-    """Carries an exception that is not the record's fault to whoever can wait or try again.
+    """Carries an exception that is not the record's fault to the loop, which waits or tries again.
 
     With `is_ambiguous` it may be the record's all the same: only a run alone tells.
     """
@@ -55,7 +55,7 @@ class WholeBatch:
 
 
 class Watch:
-    """Told when a record starts and ends, and that the threads of the process run; the supervisor looks at it."""
+    """Hears when a record starts and ends, and that the process' threads run. The supervisor reads it."""
 
     def started(self, entry: Entry) -> None:
         """`entry`'s record is about to run."""

@@ -1,4 +1,4 @@
-"""Has constraints that wait for COMMIT checked at the end of each record, as its own COMMIT would.
+"""Checks deferred constraints at the end of each record, as a COMMIT of its own would.
 
 In a transaction of many records, COMMIT comes after all of them. Until then a later record may have made good what an
 earlier one has violated.
@@ -15,7 +15,7 @@ _ALL = text(
 
 
 class DeferredConstraints:
-    """The constraints of a database that are checked at COMMIT unless told otherwise; looked up once."""
+    """The initially deferred constraints of a database; looked up once."""
 
     def __init__(self) -> None:
         self._names: list[str] | None = None

@@ -1,4 +1,4 @@
-"""The driver's connection beneath SQLAlchemy's, and how far PostgreSQL is with the transaction on it."""
+"""The driver's connection beneath SQLAlchemy's, and the state of its transaction."""
 
 from typing import Any
 

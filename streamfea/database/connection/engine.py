@@ -1,4 +1,4 @@
-"""From a URL to an engine whose connections notice a dead server."""
+"""Creates an engine whose connections notice a dead server."""
 
 from pathlib import Path
 from typing import Any

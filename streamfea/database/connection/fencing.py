@@ -1,4 +1,4 @@
-"""Ends the transactions of workers that are taken for dead, so that nobody waits for them.
+"""Ends the transactions of workers that count as dead, so that their successors need not wait for locks.
 
 A worker that is stopped, or cut off from Redis, loses its entries to others, but may have a transaction open: with
 exactly-once, their rows in the ledger wait for its end, which may never come.

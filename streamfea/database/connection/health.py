@@ -1,4 +1,4 @@
-"""Whether PostgreSQL is in good health, as far as it takes to say whose fault an error was.
+"""Checks the health of PostgreSQL, to decide whether an error is the record's fault.
 
 Somebody may revoke a GRANT or drop a table while we work. That is not the fault of the record that meets it, unlike a
 record that names a table which was never there. So what we may do with which tables is noted once.
@@ -43,7 +43,7 @@ _WAIT_LESS = """
 
 
 class Health:
-    """What PostgreSQL lets us do, compared with what it did when `note()` was called."""
+    """Compares what PostgreSQL permits now with what it permitted when `note()` was called."""
 
     def __init__(self, sessions: Callable[[], Session]) -> None:
         self._sessions = sessions

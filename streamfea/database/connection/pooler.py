@@ -1,4 +1,4 @@
-"""What is done otherwise where a pooler gives each transaction whatever connection is free, as PgBouncer does.
+"""Adapts to a pooler that gives each transaction any free connection, as PgBouncer does.
 
 There nothing may last longer than a transaction: what one client prepared or set would be another's. So nothing is
 prepared, and a transaction says itself whose it is, where elsewhere its session does.

@@ -1,4 +1,4 @@
-"""Notices that a connection is dead although nothing says so, as when a network or a proxy forwards nothing any more.
+"""Notices a connection that is dead without an error, as when a network or a proxy forwards nothing any more.
 
 TCP's own time-outs notice that only where nothing between us and PostgreSQL still answers. A statement may take as
 long as it likes, so silence proves nothing either. So while PostgreSQL keeps silent, it is asked over another
@@ -49,7 +49,7 @@ def keep_vigil(engine: Engine) -> None:
 
 
 class VigilantConnection(psycopg.Connection[Any]):
-    """A connection that raises `OperationalError` when PostgreSQL has stopped to work for it without a word.
+    """A connection that raises `OperationalError` when PostgreSQL has silently stopped working for it.
 
     `backend_pid` is the backend that has its transaction; behind a pooler, which serves clients in turn, that of an
     earlier one will do: whoever asks later and is answered proves that this connection has had its turn.

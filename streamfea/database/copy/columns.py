@@ -1,4 +1,4 @@
-"""The columns of a mapped class, as COPY needs them: how a value is bound, and which values it may be trusted with.
+"""The columns of a mapped class, for COPY: how a value is formatted, and which values need an ordinary flush.
 
 PostgreSQL reads a value in COPY as its type's input function does, in an INSERT as a parameter with a cast. For the
 types and values here both come to the same; for all others nothing is said, and they take the ordinary way.

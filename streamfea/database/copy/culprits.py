@@ -1,4 +1,4 @@
-"""Which records to look at first when a flush has failed.
+"""Guesses from an error which records have caused it.
 
 PostgreSQL names the constraint and often the values that broke it, never our record. Comparing these with what the
 records added gives suspects. Suspicion only saves time: what a record is guilty of is decided by running it alone.

@@ -1,4 +1,4 @@
-"""Writes the rows of many records, and finds out in few round trips which of them cannot be.
+"""Writes the rows of many records, and finds the bad ones in few round trips.
 
 COPY says at which line it stopped. What can be wrong with that row alone, a NULL or a CHECK, convicts its record at
 once; of anything else it is suspected, and tried on its own when everything before it is written.
@@ -23,7 +23,7 @@ _SENT_AGAIN = 64
 
 
 class CopyIsolation:
-    """Writes rows in the transaction of `connection`; `failed` tells of which records it could not, and why.
+    """Writes rows in the transaction of `connection`; `failed` has the records whose rows were refused, with the error.
 
     Blames exactly the records that a flush after all earlier rows would blame; `flush` does such a flush of a record's
     rows. Errors that belong to no single record are raised, and so are those of records in `impure`: these did more

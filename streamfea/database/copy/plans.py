@@ -1,4 +1,4 @@
-"""Which new rows of a batch can be written the fast way: by COPY, where nobody can tell it from an ordinary flush.
+"""Decides which new rows COPY may write: those for which the result is the same as that of an ordinary flush.
 
 A flush costs more than all the rest of a record. Where an object is nothing but a new row of plain columns, its values
 go to the table in one COPY with the others', bound by SQLAlchemy's own processors and with its own defaults. Whatever

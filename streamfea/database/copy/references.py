@@ -1,4 +1,4 @@
-"""Keeps a row from being written before the row that it refers to, when that is another record's and comes later.
+"""Cuts a COPY in two where a row refers to a row that a later record adds.
 
 PostgreSQL checks a foreign key when a statement has ended, and COPY writes referenced tables first. So a record whose
 row refers to a row of a later record would pass, although it fails in a transaction of its own. The rows are cut into

@@ -1,4 +1,4 @@
-"""Writes rows by COPY, in the order in which a flush would, and with the errors that it would raise."""
+"""Writes rows by COPY, with the order and the errors of a flush."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache

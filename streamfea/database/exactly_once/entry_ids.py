@@ -1,4 +1,4 @@
-"""Entry ids as PostgreSQL can hold them: it has no unsigned numbers, and both halves of an id have 64 bits.
+"""Converts entry ids to bigints: both halves of an id have 64 bits, and PostgreSQL has no unsigned numbers.
 
 The upper half of the numbers, which no clock will see, turns negative.
 """

@@ -1,4 +1,4 @@
-"""Exactly once: which entries are in already, in the same transaction as what they did.
+"""Exactly once: a table of the entries that are done, written in the transaction of their effects.
 
 A row for an entry is written by the transaction that holds its effects. So it is there if and only if they are,
 whatever was delivered twice: because a worker died between COMMIT and XACK, because the answer to a COMMIT was lost,
@@ -116,7 +116,7 @@ def ledger_of(queue: Queue) -> "Ledger | None":
 
 
 class Ledger:
-    """The entries of one stream that one group has done; which stream of its name, `follow()` says."""
+    """The entries of one stream that one group has done. `follow()` chooses among streams of one name."""
 
     def __init__(self, ref: GroupRef) -> None:
         self._unmarked = int.from_bytes(group_digest(ref), signed=True)

@@ -1,4 +1,4 @@
-"""What Alembic compares for a handler, and how what it finds is written down."""
+"""Has Alembic compare a handler's models with its tables, and writes the differences as a migration."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial

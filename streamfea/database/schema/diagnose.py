@@ -1,4 +1,4 @@
-"""Is this PostgreSQL ready for the handlers' rows: the PostgreSQL side of `streamfea check`."""
+"""The PostgreSQL side of `streamfea check`."""
 
 from collections.abc import Iterator, Sequence
 

@@ -17,7 +17,7 @@ _CONCURRENTLY = text(
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What became of one view: refreshed, and whether its readers could go on meanwhile; or why not."""
+    """The result for one view: refreshed, with or without locking out readers, or the error."""
 
     view: str
     concurrently: bool

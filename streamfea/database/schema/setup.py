@@ -1,4 +1,4 @@
-"""What the commands do to all handlers' tables, views and migrations: create, migrate, drop, see what is amiss."""
+"""Creates, migrates, drops and checks the tables and views of all handlers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ _NOT_THERE = {"42P01", "42703", "42704"}
 
 @dataclass(slots=True)
 class Changes:
-    """What a command has done: names of tables and views created, revisions applied, handlers left for migratedb.
+    """The changes of a command: tables and views created, revisions applied, handlers left for migratedb.
 
     `stamped` are handlers whose tables are as the models say, without a migration having been run.
     """

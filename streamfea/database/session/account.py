@@ -1,4 +1,4 @@
-"""Keeps account of what the record at hand has done to the transaction that it runs in."""
+"""Records what the running record has done to its transaction."""
 
 from enum import IntEnum
 

@@ -1,4 +1,4 @@
-"""The transaction of a record, and of the note that it is done."""
+"""The transaction of a record and its ledger row."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ __all__ = ["EnclosedTransaction"]
 
 
 class EnclosedTransaction(OwnTransaction):
-    """The transaction of a record, and of the note that it is done: its handler cannot end it.
+    """The transaction of a record and its ledger row: its handler cannot end it.
 
     What a record did and that note have to be one transaction. So here `commit()` is a flush, a look at the deferred
     constraints and a savepoint, and `rollback()` goes back to the last of these.

@@ -1,4 +1,4 @@
-"""New objects whose rows can be written by COPY: set aside until something has to see them.
+"""Buffers new objects whose rows COPY can write, until something has to see them.
 
 `Session.add()` and the flush are most of what a record costs. An object that nobody looks at before its row is written
 needs neither: it is set aside, its values are taken when its record ends, and COPY writes them with the others'.

@@ -1,4 +1,4 @@
-"""The transaction that one record, or one `process_batch()`, has to itself."""
+"""The transaction of a single record, or of one `process_batch()`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The session that handlers get: SQLAlchemy's, which asks the transaction at hand before it does what ends one."""
+"""The session of handlers: SQLAlchemy's, which asks the current transaction before it would end it."""
 
 from typing import Any, TypeVar
 

@@ -45,7 +45,7 @@ _MOST_FLUSHES = 100
 
 
 class OwnTransactionRequired(BaseException):
-    """Stops a handler that wants to end the transaction, or leave it, while others' writes are in it.
+    """Stops a handler that would end or leave a transaction with others' writes in it.
 
     Not an `Exception`, so that a handler's `except Exception` does not hide it.
     """

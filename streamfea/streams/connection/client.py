@@ -1,4 +1,4 @@
-"""From a URL to a client that notices a dead server."""
+"""Creates a client that notices a dead server."""
 
 import socket
 from datetime import timedelta

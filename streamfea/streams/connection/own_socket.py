@@ -1,4 +1,4 @@
-"""Has connections to Redis use no socket but their own: a handler may close it, and its number be another's then."""
+"""Keeps connections to Redis from using a socket of others: a handler may close theirs, whose number is reused."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Stops to receive a reply that is longer than memory has room for; others can claim what was delivered in it."""
+"""Stops receiving a reply that is too long for memory. Its entries can be claimed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _Parser: Any = DefaultParser  # redis-py leaves it untyped
 
 
 class ReplyTooLongError(RedisError):
-    """A reply is longer than it may be. The rest of it was not received, and the connection is of no more use."""
+    """A reply is too long. The rest of it was not received, and the connection cannot be used any more."""
 
 
 def limit_replies(pool: ConnectionPool) -> None:

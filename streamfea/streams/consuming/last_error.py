@@ -1,4 +1,4 @@
-"""What the errors hash remembers of an entry that is being retried."""
+"""The last error of a pending entry, as the errors hash holds it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Last errors of entries that others have acknowledged, or dropped with a consumer: no run will remove them."""
+"""Removes last errors of entries that somebody else acknowledged, or dropped with a consumer."""
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError

@@ -1,4 +1,4 @@
-"""From the lists that old producers push to, to the stream: every element once, oldest first."""
+"""Moves elements from the lists of old producers to the stream: each once, oldest first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which stream it is: a mark inside a stream that lives and dies with it.
+"""Tells streams of one name apart by a mark inside the stream.
 
 Ids tell entries of one stream apart. Where a stream is deleted, or the server loses it, and producers give the ids,
 other entries come with the same ids. So exactly-once keeps a number in the stream itself, in the name of a group that

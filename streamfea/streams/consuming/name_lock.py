@@ -1,4 +1,4 @@
-"""Who consumes under which name: a key of each consumer that expires soon after its process is gone."""
+"""Locks a consumer's name by a key that expires soon after its process is gone."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a consumer asks most of all: acknowledge these entries, and give me the next; in one round trip.
+"""Acknowledges entries and reads the next ones in one round trip.
 
 Nobody has to wait for the reply: it can be sent, and received when the records at hand have run.
 """

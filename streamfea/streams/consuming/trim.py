@@ -1,4 +1,4 @@
-"""Removing what every group of a stream has acknowledged, in slices that do not hold up the server."""
+"""Removes what every group of a stream has acknowledged, in slices of about a millisecond."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Is this Redis one that keeps records, and may we use it: the Redis side of `streamfea check`."""
+"""The Redis side of `streamfea check`."""
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""One entry, wherever it is: in the stream, pending or not, or among the dead letters."""
+"""Finds an entry in the stream, pending or not, or among the dead letters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ State = Literal["waiting", "in-flight", "retrying", "stranded", "acknowledged", 
 
 @dataclass(frozen=True, slots=True)
 class EntryView:
-    """An entry as it is now.
+    """An entry and its present state.
 
     `fields` is None when the stream has lost an entry that is still pending. `waiting` has not been delivered yet.
     """

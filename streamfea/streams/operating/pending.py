@@ -1,4 +1,4 @@
-"""What was delivered and is not acknowledged, as people look at it."""
+"""Lists entries that are delivered and not acknowledged."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Setting a group back to the beginning of its stream."""
+"""Sets a group back to the beginning of its stream."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""How far a queue's group has come: the figures of `streamfea status`."""
+"""The figures of `streamfea status`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ _COUNT_AT_MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """One queue at one moment.
+    """The figures of one queue at one moment.
 
     `length` is the number of entries in the stream, `lag` how many of them the group has not been given yet (a
     bound, unless `lag_exact`), `lag_ms` the time since the oldest of these was added, `pending` how many it was given
