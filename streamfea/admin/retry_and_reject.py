@@ -11,7 +11,7 @@ from streamfea.core.printable import printable
 from streamfea.core.wording import counted, human_ms, listed
 from streamfea.errors import StreamfeaError
 from streamfea.streams.operating.pending import PendingFilter, pending_entries
-from streamfea.streams.operating.retry_and_reject import Unstuck, consumers_not_at_work, make_due, reject
+from streamfea.streams.operating.retry_and_reject import Intervention, consumers_not_at_work, make_due, reject
 from streamfea.streams.operating.status import queue_status
 
 __all__ = ["RejectPending", "RetryPending"]
@@ -34,7 +34,7 @@ class RetryPending(Job):
         self._force = force
         self.due = 0
         """How many entries are due now."""
-        self.in_hand: list[Unstuck] = []
+        self.in_hand: list[Intervention] = []
         """Entries that were left to the workers that may be running them."""
         self.not_pending: list[str] = []
         """Ids that are not pending, or not any more."""
@@ -61,14 +61,14 @@ class RetryPending(Job):
         found = pending_entries(self._client, self._queue.ref, self._queue.claim_idle, PendingFilter())
         return (entry.id for entry in found)
 
-    def _note(self, results: Iterable[Unstuck]) -> None:
-        for result in results:
-            if result.verdict == "due":
+    def _note(self, interventions: Iterable[Intervention]) -> None:
+        for intervention in interventions:
+            if intervention.result == "due":
                 self.due += 1
-            elif result.in_hand:
-                self.in_hand.append(result)
+            elif intervention.in_hand:
+                self.in_hand.append(intervention)
             elif self._ids is not None:  # of all, others may acknowledge some meanwhile
-                self.not_pending.append(result.id)
+                self.not_pending.append(intervention.id)
 
     @property
     def left_to_workers(self) -> StreamfeaError | None:
@@ -98,7 +98,7 @@ class RejectPending(Job):
         self._ids = ids
         self.rejected = 0
         """How many entries are dead letters now."""
-        self.in_hand: list[Unstuck] = []
+        self.in_hand: list[Intervention] = []
         """Entries of these that a worker may be running all the same."""
         self.not_pending: list[str] = []
         """Ids that are not pending, or not any more."""
@@ -114,13 +114,13 @@ class RejectPending(Job):
             self._note(reject(self._client, self._queue.ref, self._queue.claim_idle, entry_id, not_at_work))
             yield 1
 
-    def _note(self, result: Unstuck) -> None:
-        if result.verdict == "rejected":
+    def _note(self, intervention: Intervention) -> None:
+        if intervention.result == "rejected":
             self.rejected += 1
         else:
-            self.not_pending.append(result.id)
-        if result.in_hand:
-            self.in_hand.append(result)
+            self.not_pending.append(intervention.id)
+        if intervention.in_hand:
+            self.in_hand.append(intervention)
 
     @property
     def still_running(self) -> StreamfeaError | None:
@@ -147,7 +147,7 @@ def _not_pending(queue: Queue, ids: Sequence[str]) -> StreamfeaError | None:
     )
 
 
-def _named(entries: Sequence[Unstuck]) -> str:
+def _named(entries: Sequence[Intervention]) -> str:
     return listed([f"{entry.id} ({printable(entry.consumer)}, {human_ms(entry.idle_ms)} ago)" for entry in entries])
 
 

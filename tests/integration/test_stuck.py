@@ -184,7 +184,7 @@ def test_what_a_dead_worker_held_is_due_without_waiting_for_claim_idle(client: R
     dead, elsewhere = dead_name(), "other-7-1-abcd"
     held = [deliver(client, name, consumer, {"record": "x"}) for consumer in (dead, "somebody", elsewhere)]
     results = [
-        one.verdict
+        one.result
         for one in make_due(
             client, queue.ref, queue.claim_idle, [*held, "7-0"], consumers_not_at_work(client, queue.ref)
         )

@@ -22,9 +22,9 @@ from streamfea.streams.operating.dead_letters import provenance
 from streamfea.streams.operating.members import members
 from streamfea.streams.operating.pending import pending_entry
 
-__all__ = ["Unstuck", "Verdict", "consumers_not_at_work", "make_due", "reject"]
+__all__ = ["Intervention", "InterventionResult", "consumers_not_at_work", "make_due", "reject"]
 
-Verdict = Literal["due", "rejected", "in hand", "not pending"]
+InterventionResult = Literal["due", "rejected", "in hand", "not pending"]
 
 _BY_OPERATOR = LastError("RejectedByOperator", "rejected by an operator; it had not failed before")
 # An entry may go from worker to worker while we look; so often we look again.
@@ -32,14 +32,15 @@ _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Unstuck:
-    """What became of an entry; `consumer` has it and was heard of `idle_ms` ago on its behalf, if it is pending.
+class Intervention:
+    """What became of an entry that an operator wants due, or rejected.
 
-    `in_hand`: that consumer may be running it right now.
+    `consumer` has it and was heard of `idle_ms` ago on its behalf, if it is pending. `in_hand`: that consumer may be
+    running it right now.
     """
 
     id: str
-    verdict: Verdict
+    result: InterventionResult
     consumer: str = ""
     idle_ms: int = 0
     in_hand: bool = False
@@ -61,7 +62,7 @@ def make_due(
     not_at_work: Sequence[str],
     *,
     force: bool = False,
-) -> Iterator[Unstuck]:
+) -> Iterator[Intervention]:
     """Have pending entries claimed by the next worker that looks, within a second.
 
     Not those that a worker may be running (it has them for less than `claim_idle` and is not among `not_at_work`):
@@ -75,12 +76,14 @@ def make_due(
         if not group_is_gone(error):
             raise
         replies = [[b"not pending"]] * len(entry_ids)
-    for entry_id, (verdict, *about) in zip(entry_ids, replies, strict=True):
+    for entry_id, (result, *about) in zip(entry_ids, replies, strict=True):
         consumer, idle_ms = (name_of(about[0]), int(about[1])) if about else ("", 0)
-        yield Unstuck(entry_id, verdict.decode(), consumer, idle_ms, in_hand=verdict == b"in hand")
+        yield Intervention(entry_id, result.decode(), consumer, idle_ms, in_hand=result == b"in hand")
 
 
-def reject(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str, not_at_work: Sequence[str]) -> Unstuck:
+def reject(
+    client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str, not_at_work: Sequence[str]
+) -> Intervention:
     """Move a pending entry to the dead letters, in one step, with the last error if it has one.
 
     Also one that a worker may be running (`in_hand`): what that run writes may still be committed, but whatever
@@ -105,8 +108,8 @@ def reject(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str, n
         [buried] = GroupConsumer(client, ref, pending.consumer, claim_idle).bury([(entry, origin)])
         if buried:
             in_hand = pending.state == "in-flight" and pending.consumer not in not_at_work
-            return Unstuck(entry_id, "rejected", pending.consumer, pending.idle_ms, in_hand=in_hand)
-    return Unstuck(entry_id, "not pending")
+            return Intervention(entry_id, "rejected", pending.consumer, pending.idle_ms, in_hand=in_hand)
+    return Intervention(entry_id, "not pending")
 
 
 def _fields(client: Redis, ref: GroupRef, entry_id: str) -> dict[bytes, bytes]:
