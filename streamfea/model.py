@@ -33,7 +33,7 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.sql import operators
 
-from streamfea.orm.lazy_state import DROP, REJECT, ModelType, Transient
+from streamfea.orm.lazy_state import DROP, REJECT, ModelType, WithLazyState
 
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
     return DbSession
 
 
-class Base(Transient, DeclarativeBase, metaclass=ModelType):
+class Base(WithLazyState, DeclarativeBase, metaclass=ModelType):
     """The base of every model; its tables are those that `streamfea initdb` creates."""
 
     metadata = MetaData(naming_convention=_NAMING_CONVENTION)

@@ -21,7 +21,16 @@ from sqlalchemy.orm.decl_api import DCTransformDeclarative
 
 from streamfea.errors import Reject
 
-__all__ = ["DROP", "REJECT", "STATE", "ModelType", "Transient", "enter_session", "leave_session", "plain_attributes"]
+__all__ = [
+    "DROP",
+    "REJECT",
+    "STATE",
+    "ModelType",
+    "WithLazyState",
+    "enter_session",
+    "leave_session",
+    "plain_attributes",
+]
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +76,7 @@ class ModelType(DCTransformDeclarative):
         return instance
 
 
-class _StateOnDemand:
+class _LazyState:
     def __get__(self, instance: Any, _model: type | None = None) -> Any:
         if instance is None:
             raise AttributeError(STATE)
@@ -75,7 +84,7 @@ class _StateOnDemand:
             state = instance.__dict__[STATE]
         except KeyError:
             raise AttributeError(STATE) from None
-        return _made(instance, state) if _is_note(state) else state
+        return _made(instance, state) if _is_placeholder(state) else state
 
     def __set__(self, instance: Any, state: object) -> None:
         instance.__dict__[STATE] = state
@@ -84,10 +93,10 @@ class _StateOnDemand:
         del instance.__dict__[STATE]
 
 
-class Transient:
+class WithLazyState:
     """The base of models: its objects may have no state until something asks for it."""
 
-    _sa_instance_state = _StateOnDemand()
+    _sa_instance_state = _LazyState()
     __unknown_keys__: str = DROP
 
     def __init__(self, /, **attributes: Any) -> None:
@@ -100,7 +109,7 @@ class Transient:
             setattr(self, name, value)
 
     def __getstate__(self) -> object:
-        """Return what `copy` and `pickle` make an object of: a note would mean nothing elsewhere."""
+        """Return what `copy` and `pickle` make an object of: a placeholder would mean nothing elsewhere."""
         inspect(self)
         return super().__getstate__()
 
@@ -130,7 +139,7 @@ def leave_session(instance: object) -> None:
     if STATE not in given:
         manager: Any = orm_attributes.manager_of_class(type(instance))
         manager.setup_instance(instance)
-    elif _is_note(given[STATE]):
+    elif _is_placeholder(given[STATE]):
         given[STATE] = id(instance)
     else:
         given[STATE].session_id = None
@@ -155,7 +164,7 @@ def _given_at_once(model: Any) -> frozenset[str] | None:
         return None
     manager: Any = mapper.class_manager
     ways = (model.__init__, manager.original_init, model.__new__, model.__setattr__)
-    is_made_as_any_other = ways == (manager.new_init, Transient.__init__, object.__new__, object.__setattr__)
+    is_made_as_any_other = ways == (manager.new_init, WithLazyState.__init__, object.__new__, object.__setattr__)
     is_heard_by_its_mapper_only = len(list(manager.dispatch.init)) == 1 and mapper.polymorphic_on is None
     return plain_attributes(model) if is_made_as_any_other and is_heard_by_its_mapper_only else None
 
@@ -193,14 +202,14 @@ def _has(model: type, name: str) -> bool:
     return bool(found) and not isinstance(found[0], _NO_DATA)
 
 
-def _is_note(state: object) -> bool:
+def _is_placeholder(state: object) -> bool:
     return type(state) is int or type(state) is tuple
 
 
-def _made(instance: Any, note: int | tuple[int, int]) -> Any:
+def _made(instance: Any, placeholder: int | tuple[int, int]) -> Any:
     """Make an object's state, as if each attribute that was given had been set: value, history, modified."""
-    session, noted = note if isinstance(note, tuple) else (None, note)
-    original = instance if noted == id(instance) else _object_noted_as(note, noted, type(instance))
+    session, identity = placeholder if isinstance(placeholder, tuple) else (None, placeholder)
+    original = instance if identity == id(instance) else _original_of(placeholder, identity, type(instance))
     if original is not None and original is not instance:
         instance.__dict__[STATE] = shared = instance_state(original)
         return shared
@@ -215,13 +224,13 @@ def _made(instance: Any, note: int | tuple[int, int]) -> Any:
     return state
 
 
-def _object_noted_as(note: int | tuple[int, int], identity: int, model: type) -> object | None:
+def _original_of(placeholder: int | tuple[int, int], identity: int, model: type) -> object | None:
     """Return the living object of a model whose dictionary was copied; a slow search, and a rare one.
 
-    A note that came by another way, such as pickle, is equal to the object's, but not the same.
+    A placeholder that came by another way, such as pickle, is equal to the object's, but not the same.
     """
     for found in gc.get_objects():
         if id(found) == identity and type(found) is model:
             own = found.__dict__.get(STATE)
-            return found if own is note or not _is_note(own) else None
+            return found if own is placeholder or not _is_placeholder(own) else None
     return None
