@@ -57,3 +57,26 @@ def test_a_failure_gets_its_times() -> None:
 )
 def test_a_summary_is_one_line(error: LastError, line: str) -> None:
     assert error.summary == line
+
+
+_FLUSH = '  File "/x/lib/python3.11/site-packages/sqlalchemy/orm/session.py", line 4331, in flush'
+_WARNED = '  File "<sqlalchemy generated warned() wrapper for Session._flush>", line 2, in _flush'
+_RUN = '  File "/x/streamfea/worker/transaction.py", line 232, in _run'
+_OWN = '  File "/home/me/streamfea/handlers_example/shop.py", line 17, in process'
+_INSTALLED = '  File "/x/lib/python3.11/site-packages/shop/__init__.py", line 5, in process'
+_PYTHON = '  File "/x/lib/python3.11/json/decoder.py", line 338, in decode'
+
+
+@pytest.mark.parametrize(
+    ("frames", "where"),
+    [
+        ([_RUN, _OWN, _PYTHON], "shop.py:17"),
+        ([_RUN, _OWN, _FLUSH, _WARNED], "shop.py:17"),
+        ([_RUN, _INSTALLED, _FLUSH], "__init__.py:5"),
+        ([_RUN, _FLUSH, _WARNED], ""),  # the row is refused when the record has ended
+        ([], ""),
+    ],
+)
+def test_the_line_is_the_handlers_or_nobodys(frames: list[str], where: str) -> None:
+    traceback = "\n".join(["Traceback (most recent call last):", *frames, "ValueError: no"])
+    assert LastError("ValueError", "no", traceback).where == where

@@ -8,8 +8,11 @@ from typing import Self
 
 from streamfea.streams.connection.names import NAME_ERRORS
 
-_FRAME = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
-_LIBRARY = re.compile(r"[/\\](?:streamfea|lib[/\\]python[0-9.]+)[/\\]")
+# Without generated code, whose file is called <string> or the like.
+_FRAME = re.compile(r'^  File "([^<"][^"]*)", line (\d+)', re.MULTILINE)
+_OURS = r"streamfea[/\\](?:core|database|handlers|orm|processes|streams|worker)"
+_LIBRARY = re.compile(rf"[/\\](?:site-packages|lib[/\\]python[0-9.]+|{_OURS})[/\\]")
+_NEVER_A_HANDLER = re.compile(rf"[/\\](?:site-packages[/\\](?:sqlalchemy|psycopg)|{_OURS})[/\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,13 @@ class LastError:
 
     @property
     def where(self) -> str:
-        """The innermost line of the traceback that is none of a library's, as in `shop.py:17`; empty without one."""
+        """The innermost line of the traceback that is the handler's, as in `shop.py:17`; empty if there is none.
+
+        A handler may be installed like a library, so lines of libraries count where no other lines are.
+        """
         frames = _FRAME.findall(self.traceback)
-        own = [frame for frame in frames if "site-packages" not in frame[0] and not _LIBRARY.search(frame[0])] or frames
+        own = [frame for frame in frames if not _LIBRARY.search(frame[0])]
+        own = own or [frame for frame in frames if not _NEVER_A_HANDLER.search(frame[0])]
         return f"{PurePath(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
     @property
