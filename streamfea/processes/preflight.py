@@ -22,7 +22,7 @@ from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.legacy_lists import LegacyLists
 from streamfea.streams.operating.diagnose import why_useless
 from streamfea.worker.joining import joining
-from streamfea.worker.outage import Patience
+from streamfea.worker.outage import OutageRetry
 from streamfea.worker.policy import Fault, whose_fault
 from streamfea.worker.process_guard import end_if_child
 from streamfea.worker.stop_signal import StopSignal
@@ -42,8 +42,8 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
     end_if_child()
     if handlers:
         with open_servers(settings, queues[0], session_name(queues[0].ref, "preflight")) as (engine, client):
-            postgresql = Patience("PostgreSQL", _is_worth_waiting, stop)
-            redis = Patience("Redis", is_outage, stop)
+            postgresql = OutageRetry("PostgreSQL", _is_worth_waiting, stop)
+            redis = OutageRetry("Redis", is_outage, stop)
             errors |= postgresql.call(lambda: _tables_lacking(engine, handlers, tables, is_whole=not errors))
             redis.call(client.ping)  # whoever is not let in is so with every queue
             for queue in (handler.queue for handler in handlers if handler.queue.name not in errors):
@@ -100,7 +100,7 @@ def _needed(handler: Handler, schemas: Sequence[HandlerSchema]) -> list[HandlerS
 
 
 def _keys_unusable(
-    client: Redis, queue: Queue, redis: Patience, join: Callable[[], object]
+    client: Redis, queue: Queue, redis: OutageRetry, join: Callable[[], object]
 ) -> ConfigurationError | None:
     """Return the error that says why no worker of a queue can work with its keys; creates the group."""
     what = f"queue {queue.name}"

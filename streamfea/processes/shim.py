@@ -14,7 +14,7 @@ from streamfea.errors import ConfigurationError
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.connection.errors import is_outage, must_stop, reason_of, remedy_of
 from streamfea.streams.consuming.legacy_lists import LegacyLists
-from streamfea.worker.outage import Interrupted, Patience
+from streamfea.worker.outage import Interrupted, OutageRetry
 from streamfea.worker.stop_signal import StopSignal
 
 __all__ = ["feeding", "run_shim"]
@@ -65,7 +65,7 @@ class Shim:
         self._until_empty = until_empty
         self._client: Redis = open_redis(settings.redis, queue.block)
         self._lists = LegacyLists(self._client, queue.legacy_lists, queue.stream, queue.field)
-        self._redis = Patience("Redis", is_outage, stop)
+        self._redis = OutageRetry("Redis", is_outage, stop)
         self._moved = dict.fromkeys(queue.legacy_lists, 0)
         self._ended = StopSignal()
         self._error: Exception | None = None

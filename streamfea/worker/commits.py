@@ -12,7 +12,7 @@ from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.handlers.loading import Handler, Process, ProcessBatch
 from streamfea.worker import process_guard as guard
-from streamfea.worker.outage import Patience
+from streamfea.worker.outage import OutageRetry
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.stop_signal import StopSignal
 from streamfea.worker.transaction import Process as RunEntry
@@ -33,7 +33,7 @@ def group_commit(
     ledger: Ledger | None = None,
     ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
     overlap: bool = False,
-    patience: Patience | None = None,
+    outage_retry: OutageRetry | None = None,
 ) -> GroupCommit:
     """Return what runs entries of the handler's queue, as its settings say; the last three are `GroupCommit`'s."""
     queue = handler.queue
@@ -50,7 +50,7 @@ def group_commit(
         ledger=ledger,
         ours=ours,
         overlap=overlap,
-        patience=patience,
+        outage_retry=outage_retry,
     )
 
 

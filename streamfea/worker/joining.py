@@ -5,13 +5,13 @@ from collections.abc import Callable
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import Sessions
 from streamfea.streams.consuming.group import GroupConsumer
-from streamfea.worker.outage import Patience
+from streamfea.worker.outage import OutageRetry
 
 __all__ = ["joining"]
 
 
 def joining(
-    group: GroupConsumer, ledger: Ledger | None, sessions: Sessions, redis: Patience, postgresql: Patience
+    group: GroupConsumer, ledger: Ledger | None, sessions: Sessions, redis: OutageRetry, postgresql: OutageRetry
 ) -> Callable[[], object]:
     """Return what creates the group unless it is there and, with a ledger, has that follow the stream it is in."""
     if ledger is None:

@@ -30,7 +30,7 @@ from streamfea.worker.commits import group_commit
 from streamfea.worker.janitor import Janitor
 from streamfea.worker.joining import joining
 from streamfea.worker.lease import Lease
-from streamfea.worker.outage import Interrupted, Patience, first_line
+from streamfea.worker.outage import Interrupted, OutageRetry, first_line
 from streamfea.worker.policy import Outcome, Verdict, could_not_connect
 from streamfea.worker.process_guard import take_back_signals
 from streamfea.worker.settlement import Reason, Settlement
@@ -97,8 +97,8 @@ class Worker:
         self._until_empty = until_empty
         self._predecessors = predecessors or [_same_name(group.consumer)]
         self._sessions = sessions
-        self._redis = Patience("Redis", is_outage, stop, janitor.make_room)
-        self._postgresql = Patience("PostgreSQL", is_away, stop, self._hold_no_longer)
+        self._redis = OutageRetry("Redis", is_outage, stop, janitor.make_room)
+        self._postgresql = OutageRetry("PostgreSQL", is_away, stop, self._hold_no_longer)
         self._reader = reader
         self._settlement = Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff)
         self._name_lock = name_lock
@@ -120,7 +120,7 @@ class Worker:
             ledger=ledger,
             ours=self._ours_after_outage,
             overlap=True,
-            patience=self._postgresql,
+            outage_retry=self._postgresql,
         )
 
     def run(self) -> None:

@@ -26,7 +26,7 @@ class Interrupted(Exception):  # noqa: N818 - it says what happened to the wait,
     """The worker was asked to stop while it waited."""
 
 
-class Patience:
+class OutageRetry:
     """Retries calls that an outage of `server` made fail, until they succeed or the worker is to stop.
 
     One log line says that the outage has begun, and one that it is over. `meanwhile` is called with the error before

@@ -29,7 +29,7 @@ from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.session import Sessions
 from streamfea.database.session.shared import SharedTransaction
 from streamfea.errors import ConfigurationError
-from streamfea.worker.outage import Patience
+from streamfea.worker.outage import OutageRetry
 from streamfea.worker.policy import Outcome, outcome_of
 from streamfea.worker.process_guard import refuse_in_child
 from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone
@@ -61,7 +61,7 @@ class GroupCommit:
     `commit_interval_seconds`. With a `ledger`, no entry is done twice. `ours` returns those of some entries that others
     have not taken over meanwhile: only these are run again when PostgreSQL was away.
 
-    `patience` is how it waits for PostgreSQL. With `overlap`, `run()` may return while its last transaction still
+    `outage_retry` is how it waits for PostgreSQL. With `overlap`, `run()` may return while its last transaction still
     commits: its outcomes come with those of the next `run()`, or of `finish()`.
     """
 
@@ -78,7 +78,7 @@ class GroupCommit:
         ledger: Ledger | None = None,
         ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
         overlap: bool = False,
-        patience: Patience | None = None,
+        outage_retry: OutageRetry | None = None,
     ) -> None:
         self._first_mode = Mode.TOGETHER if whole_batch is None else Mode.WHOLE
         self._batch_size = batch_size
@@ -93,7 +93,7 @@ class GroupCommit:
             watch=watch or Watch(),
             ledger=ledger,
         )
-        self._patience = patience or Patience("PostgreSQL", is_away, stop)
+        self._outage_retry = outage_retry or OutageRetry("PostgreSQL", is_away, stop)
         self._ours = ours
         self._health = Health(sessions)
         self._suspect: tuple[str, BaseException | None] | None = None
@@ -167,14 +167,14 @@ class GroupCommit:
     def _run_ahead(self, part: Part) -> Attempt:
         """Run a part while the one before it commits; return what became of both, but for what commits from now on."""
         ahead = self._attempt_ahead(part)
-        outages = self._patience.outages
+        outages = self._outage_retry.outages
         landed = self._land()
-        if self._patience.outages != outages:
+        if self._outage_retry.outages != outages:
             part = replace(part, entries=self._ours(part.entries))
         if isinstance(ahead, Attempt):
             # Had the one before failed, nothing would be committed here: what asks for the database waits for it.
             return Attempt(landed.outcomes + ahead.outcomes, landed.remaining + ahead.remaining)
-        if _has_entries(landed.remaining) or self._patience.outages != outages:
+        if _has_entries(landed.remaining) or self._outage_retry.outages != outages:
             return Attempt(landed.outcomes, [*landed.remaining, part])
         self._ready = ahead
         return Attempt(landed.outcomes, [ahead.rest])
@@ -211,7 +211,7 @@ class GroupCommit:
         def attempt() -> T | Attempt:
             return next(attempts)()
 
-        return self._patience.call(attempt)
+        return self._outage_retry.call(attempt)
 
     def _attempt_again(self, part: Part) -> Attempt:
         """Run what is still ours of a part and commit it: only that tells that PostgreSQL is back."""
