@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from streamfea.config.settings import Queue, Settings
+from streamfea.database.connection.errors import Fault, is_refusal, whose_fault
 from streamfea.database.connection.fencing import session_name
 from streamfea.database.exactly_once.ledger import ledger_of
 from streamfea.database.schema.setup import OWN_TABLES, all_schemas, amiss, create_all
@@ -16,14 +17,13 @@ from streamfea.database.session.session import open_sessions
 from streamfea.errors import ConfigurationError, QueuesError
 from streamfea.handlers.loading import Handler, load_handler
 from streamfea.handlers.schemas import OTHER_MODELS, HandlerSchema
-from streamfea.processes.servers import is_refusal, open_servers
+from streamfea.processes.servers import open_servers
 from streamfea.streams.connection.errors import is_outage, must_stop, reason_of, remedy_of
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.legacy_lists import LegacyLists
 from streamfea.streams.operating.diagnose import why_useless
 from streamfea.worker.joining import joining
 from streamfea.worker.outage import OutageRetry
-from streamfea.worker.policy import Fault, whose_fault
 from streamfea.worker.process_guard import end_if_child
 from streamfea.worker.stop_signal import StopSignal
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from streamfea.core.entry import Entry
 from streamfea.core.record_field import RecordField
+from streamfea.database.connection.errors import could_not_connect
 from streamfea.database.connection.fencing import end_transactions
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import Sessions
@@ -31,7 +32,7 @@ from streamfea.worker.janitor import Janitor
 from streamfea.worker.joining import joining
 from streamfea.worker.lease import Lease
 from streamfea.worker.outage import Interrupted, OutageRetry, first_line
-from streamfea.worker.policy import Outcome, Verdict, could_not_connect
+from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.process_guard import take_back_signals
 from streamfea.worker.settlement import Reason, Settlement
 from streamfea.worker.stop_signal import StopSignal

@@ -9,8 +9,8 @@ import structlog
 from redis.exceptions import RedisError
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
 
+from streamfea.database.connection.errors import chain_of
 from streamfea.streams.connection.errors import told
-from streamfea.worker.policy import chain_of
 from streamfea.worker.process_guard import end_if_child
 from streamfea.worker.stop_signal import StopSignal
 

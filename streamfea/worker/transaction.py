@@ -9,13 +9,14 @@ from typing import Any
 import structlog
 
 from streamfea.core.entry import Entry
+from streamfea.database.connection.errors import Fault, may_be_either, whose_fault
 from streamfea.database.copy.culprits import suspects
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.database.session.shared import SharedTransaction, StartAgain
 from streamfea.errors import ConfigurationError
-from streamfea.worker.policy import Fault, Outcome, Verdict, may_be_either, outcome_of, whose_fault
+from streamfea.worker.policy import Outcome, Verdict, outcome_of
 from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone, split_at
 from streamfea.worker.stop_signal import StopAtOnce, StopSignal
 
