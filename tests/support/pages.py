@@ -40,7 +40,8 @@ class Page:
     def __init__(self, name: str, folder: Path, addresses: dict[str, str]) -> None:
         page = (PAGES / f"{name}.md").read_text()
         blocks = re.findall(r"^ *```console\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
-        self._lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
+        lines = [line.strip() for block in blocks for line in block.splitlines()]
+        self._lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
         self._folder = folder
         self._addresses = addresses
         self._environment = {**os.environ, "PATH": f"{programs(folder)}:{os.environ['PATH']}"}
