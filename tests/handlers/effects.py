@@ -18,6 +18,7 @@ from streamfea.database.session.session import DbSession
 from streamfea.model import Base
 
 LONGER_THAN_CLAIM_IDLE_SECONDS = 3.0
+LONGER_THAN_IDLE_IN_TRANSACTION_SECONDS = 4.5
 
 
 class Effect(Base):
@@ -163,6 +164,12 @@ def swallow(dbsession: DbSession, *_: object) -> None:
         dbsession.execute(text("SELECT 1 / 0"))
 
 
+def doze(dbsession: DbSession, *_: object) -> None:
+    """Sleep in a transaction for longer than the role may."""
+    dbsession.execute(text("SELECT 1"))
+    time.sleep(LONGER_THAN_IDLE_IN_TRANSACTION_SECONDS)
+
+
 def ask_always(*_: object) -> None:
     raise Retry("asked to wait", delay="200ms")
 
@@ -199,6 +206,9 @@ DEEDS: dict[str, Deed] = {
     "violate": violate,
     "violate-late": violate_late,
     "swallow": swallow,
+    "end-backend": lambda dbsession, *_: dbsession.execute(text("SELECT pg_terminate_backend(pg_backend_pid())")),
+    "no-table": lambda dbsession, *_: dbsession.execute(text("SELECT * FROM never_there")),
+    "doze": doze,
     "retry": ask_always,
     "reject": reject,
     "exit": lambda *_: os._exit(3),

@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, NullPool, create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from streamfea.core.entry import Entry
 from streamfea.core.group_ref import GroupRef
+from streamfea.database.session.session import open_sessions
 from streamfea.streams.connection.keys import dead_letters_key
+from streamfea.worker.policy import Verdict
 from tests.support.commands import Project
+from tests.support.entries import entries, group_commit, number_of, run_entries
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -182,6 +188,26 @@ def test_what_is_taken_away_while_it_works_is_waited_for(
         assert consumer.log().count("waiting for PostgreSQL") == 1, consumer.log()
         assert consumer.terminate() == 0
     assert dead(client, project) == []
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_record_that_hides_that_it_got_no_connection_runs_again(engine: Engine, role: str, at_once: int) -> None:
+    insert = text("INSERT INTO ended (number) VALUES (:number)")
+
+    def process(session: Session, entry: Entry) -> None:
+        number = number_of(entry)
+        try:
+            session.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            number = -1
+            alter(engine, role, "LOGIN")
+        session.execute(insert, {"number": number})
+
+    alter(engine, role, "NOLOGIN")
+    own = create_engine(engine.url.set(username=role), poolclass=NullPool)
+    outcomes = run_entries(group_commit(open_sessions(own), process), entries(1, 2, 3), at_once)
+    assert done(engine) == [1, 2, 3]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.DONE] * 3
 
 
 def test_a_worker_that_gets_no_connection_holds_nothing(

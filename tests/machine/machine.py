@@ -35,6 +35,9 @@ _RECOVER_WITHIN_SECONDS = 60.0
 _SETTLE_WITHIN_SECONDS = 300.0
 _LOOK_EVERY_SECONDS = 0.05
 
+# Longer than a record sleeps that has to have its effect, shorter than one that is to be buried for it.
+_IDLE = "3800ms"
+
 _TABLES = ("effect", "new_effect", "old_effect")
 
 _CONFIGURATION = """
@@ -177,6 +180,7 @@ def _prepare(servers: Servers, config: Path) -> None:
     _run(config, "initdb")
     with servers.engine.begin() as connection:
         connection.execute(text("INSERT INTO account VALUES ('a', 0), ('b', 0)"))
+        connection.execute(text(f"ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '{_IDLE}'"))
     with servers.redis() as client:
         client.xgroup_create(STREAM, AUDIT, id="0", mkstream=True)
 

@@ -54,6 +54,10 @@ KINDS = {
         _poison("violate", 400, "failed"),
         _poison("violate-late", 200, "failed"),
         _poison("swallow", 200, "failed"),
+        _poison("end-backend", 40, "failed"),
+        _poison("no-table", 40, "failed"),
+        # As long as it sleeps, something else may kill it.
+        _poison("doze", 6, "failed", "timeout", "crashed"),  # past a time-out of its role's
         _poison("garbage", 200, "failed"),
         _poison("retry", 200, "failed"),
         _poison("reject", 200, "rejected"),

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from streamfea.core.entry import Entry
 from streamfea.database.connection.driver import driver_of
 from streamfea.database.session.account import Effect
+from streamfea.database.session.connection import ConnectFailures
 from streamfea.database.session.own import OwnTransaction, TransactionAborted
 from streamfea.database.session.statements import reason_against_enclosing
 
@@ -29,8 +30,8 @@ class EnclosedTransaction(OwnTransaction):
 
     has_connection = True
 
-    def __init__(self, session: "DbSession") -> None:
-        super().__init__(session)
+    def __init__(self, session: "DbSession", failures: ConnectFailures) -> None:
+        super().__init__(session, failures)
         self._root: SessionTransaction | None = None
         # The savepoint that a `rollback()` of the record goes back to.
         self._boundary: SessionTransaction | None = None

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from streamfea.core.entry import Entry
 from streamfea.database.connection.driver import status_of
 from streamfea.database.session.account import Effect
+from streamfea.database.session.connection import ConnectFailures
 
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
@@ -31,8 +32,10 @@ class OwnTransaction:
     has_connection = False
     """Whether the session has a connection already when its record begins."""
 
-    def __init__(self, session: "DbSession") -> None:
+    def __init__(self, session: "DbSession", failures: ConnectFailures) -> None:
         self.session = session
+        self._failures = failures
+        self._failed_before = failures.count
         self._account = session._account
         self._new_rows = session._new_rows
         # SQLAlchemy takes the transaction for ended although the server was never told.
@@ -75,6 +78,8 @@ class OwnTransaction:
         """
         self.end_record()
         is_refused = self._account.refused is not None and not self.session.is_active
+        if self._failures.count != self._failed_before:
+            raise TransactionAborted("PostgreSQL let nobody in, and the handler went on as if nothing were")
         if self.aborted and not is_refused:
             raise TransactionAborted("an SQL error aborted the transaction, and the handler went on as if nothing were")
         self._require_whole()
@@ -115,7 +120,9 @@ class OwnTransaction:
 
     @property
     def lost(self) -> bool:
-        """Whether the connection broke, even if the handler hid the error."""
+        """Whether the connection broke, or could not be made, even if the handler hid the error."""
+        if self._failures.count != self._failed_before:
+            return True
         connection = self.session._connection_at_hand
         if connection is None or connection.closed:
             return False

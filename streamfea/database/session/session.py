@@ -11,7 +11,7 @@ from streamfea.database.connection.deferred import DeferredConstraints
 from streamfea.database.copy.plans import Plans
 from streamfea.database.session.account import Account, Effect
 from streamfea.database.session.chunks import ChunkedQuery
-from streamfea.database.session.connection import RecordConnection, listen_to, note_connection
+from streamfea.database.session.connection import ConnectFailures, RecordConnection, listen_to, note_connection
 from streamfea.database.session.enclosed import EnclosedTransaction
 from streamfea.database.session.new_rows import NewRows
 from streamfea.database.session.own import OwnTransaction
@@ -176,6 +176,7 @@ class Sessions:
 
     def __init__(self, engine: Engine, plans: Plans | None) -> None:
         self.engine = engine
+        self._failures = ConnectFailures(engine)
         # SQLAlchemy's, which listeners can be told of.
         self.factory = sessionmaker(engine, class_=DbSession, plans=plans, deferred=DeferredConstraints())
 
@@ -185,15 +186,15 @@ class Sessions:
 
     def shared(self) -> SharedTransaction:
         """Return a transaction for many records."""
-        return SharedTransaction(self())
+        return SharedTransaction(self(), self._failures)
 
     def own(self) -> OwnTransaction:
         """Return a transaction that one record, or one `process_batch()`, may end."""
-        return OwnTransaction(self())
+        return OwnTransaction(self(), self._failures)
 
     def enclosed(self) -> EnclosedTransaction:
         """Return a transaction for one record, or one `process_batch()`, and the note that it is done."""
-        return EnclosedTransaction(self())
+        return EnclosedTransaction(self(), self._failures)
 
 
 event.listen(DbSession, "after_begin", note_connection)

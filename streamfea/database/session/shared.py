@@ -18,6 +18,7 @@ from sqlalchemy.orm.exc import FlushError
 
 from streamfea.core.entry import Entry
 from streamfea.database.session.account import Effect
+from streamfea.database.session.connection import ConnectFailures
 from streamfea.database.session.own import OwnTransaction
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class SharedTransaction(OwnTransaction):
     has_kept = False
     """Whether any record has been kept."""
 
-    def __init__(self, session: "DbSession") -> None:
-        super().__init__(session)
+    def __init__(self, session: "DbSession", failures: ConnectFailures) -> None:
+        super().__init__(session, failures)
         self._root: SessionTransaction | None = None
         self._before_first: Callable[[], object] | None = None
         self._stopped: BaseException | None = None
@@ -223,6 +224,8 @@ class SharedTransaction(OwnTransaction):
     def _is_intact(self) -> bool:
         """Whether the transaction is still open, whole, and not waiting for a rollback."""
         session, effect = self.session, self._account.effect
+        if self._failures.count != self._failed_before:
+            return False
         if effect is Effect.NONE:
             return session._transaction is self._root
         if effect is Effect.SPOILED or session.get_transaction() is not self._root or not session.is_active:
