@@ -1,7 +1,5 @@
 """The entry point of processes that the supervisor forks."""
 
-import ctypes
-import mmap
 import os
 import signal
 import sys
@@ -14,77 +12,24 @@ from typing import Any
 import structlog
 
 from streamfea.config.settings import Queue, Settings
-from streamfea.core.entry import Entry
 from streamfea.errors import ConfigurationError
 from streamfea.observe.logs import say_in_every_line
 from streamfea.processes.shim import run_shim
 from streamfea.processes.worker_process import run_worker
 from streamfea.streams.consuming.name_lock import NameHolder
 from streamfea.worker.loop import Predecessor
+from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import Interrupted
 from streamfea.worker.process_guard import guarded
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Watch
 
-__all__ = ["HELD_SIGNALS", "SharedWatch", "preflight_main", "run_in_child", "shim_main", "worker_main"]
+__all__ = ["HELD_SIGNALS", "preflight_main", "run_in_child", "shim_main", "worker_main"]
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_ENTRY_ID = 64
 # Held back from before the fork until the child has handlers of its own: its parent's would swallow them.
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGER_THAN_SUPERVISOR_SECONDS = 2.0
-
-
-class _Shared(ctypes.Structure):
-    _fields_ = (
-        ("since", ctypes.c_double),
-        ("beat_at", ctypes.c_double),
-        ("entry_id", ctypes.c_char * _LONGEST_ENTRY_ID),
-    )
-
-
-class SharedWatch(Watch):
-    """Which record a worker runs, and since when, in memory that the supervisor sees.
-
-    Anonymous memory, which a fork shares: multiprocessing's needs a file system to write to.
-    """
-
-    def __init__(self) -> None:
-        self._shared = _Shared.from_buffer(mmap.mmap(-1, ctypes.sizeof(_Shared)))
-
-    def started(self, entry: Entry) -> None:
-        """`entry`'s record is about to run."""
-        self._shared.entry_id = entry.id.encode()
-        self._shared.since = time.monotonic()
-
-    def ended(self) -> None:
-        """No record runs."""
-        self._shared.since = 0.0
-
-    def beat(self) -> None:
-        """Note that a thread beside the record's runs."""
-        self._shared.beat_at = time.monotonic()
-
-    def is_blocked(self, for_seconds: float) -> bool:
-        """Tell whether a record runs, and no other thread of its process has for so long."""
-        beat_at = float(self._shared.beat_at)
-        return self.seconds() > 0 and beat_at > 0 and time.monotonic() - beat_at > for_seconds
-
-    def seconds(self) -> float:
-        """Return for how long the record has been running; 0 when none does."""
-        since = float(self._shared.since)
-        return time.monotonic() - since if since else 0.0
-
-    def running(self) -> tuple[str, float] | None:
-        """Return the id of the entry whose record runs, and for how many seconds it has; None when none does."""
-        seconds = self.seconds()
-        return (self.entry_id, seconds) if seconds else None
-
-    @property
-    def entry_id(self) -> str:
-        """The id of the entry whose record runs, or ran last."""
-        return bytes(self._shared.entry_id).decode()
 
 
 def run_in_child(
@@ -135,7 +80,7 @@ def worker_main(
     holder: NameHolder,
     until_empty: bool,
     predecessors: Sequence[Predecessor],
-    watch: Watch,
+    monitor: RunMonitor,
 ) -> None:
     """Be the consumer `consumer` of `queue`."""
     say_in_every_line(queue=queue.name)
@@ -147,7 +92,7 @@ def worker_main(
         stop,
         until_empty=until_empty,
         predecessors=predecessors,
-        watch=watch,
+        monitor=monitor,
     )
 
 

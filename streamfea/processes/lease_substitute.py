@@ -15,11 +15,11 @@ from redis.exceptions import RedisError
 
 from streamfea.config.settings import Queue, Settings
 from streamfea.observe.logs import say_in_every_line
-from streamfea.processes.child import SharedWatch
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 from streamfea.worker.lease import renew_every
+from streamfea.worker.monitor import SharedRunMonitor
 from streamfea.worker.stop_signal import StopSignal
 
 __all__ = ["blocked_after", "runs", "stand_in_main"]
@@ -36,16 +36,22 @@ def blocked_after(claim_idle: timedelta) -> float:
 
 
 def stand_in_main(
-    stop: StopSignal, settings: Settings, queue: Queue, consumer: str, holder: NameHolder, pid: int, watch: SharedWatch
+    stop: StopSignal,
+    settings: Settings,
+    queue: Queue,
+    consumer: str,
+    holder: NameHolder,
+    pid: int,
+    monitor: SharedRunMonitor,
 ) -> None:
     """Renew the name of `consumer`, the process `pid`, and what it holds, until it can, is stopped, or gone."""
     say_in_every_line(queue=queue.name)
-    log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=watch.entry_id)
+    log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=monitor.entry_id)
     client = open_redis(settings.redis)
     group = GroupConsumer(client, queue.ref, consumer, queue.claim_idle)
-    name_lock = NameLock(client, queue.ref, consumer, replace(holder, pid=pid), watch.running)
+    name_lock = NameLock(client, queue.ref, consumer, replace(holder, pid=pid), monitor.running)
     try:
-        while not stop.is_set() and watch.is_blocked(blocked_after(queue.claim_idle)) and runs(pid):
+        while not stop.is_set() and monitor.is_blocked(blocked_after(queue.claim_idle)) and runs(pid):
             try:
                 name_lock.renew()
                 group.renew(group.working_on(_AT_MOST))

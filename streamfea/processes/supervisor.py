@@ -19,7 +19,6 @@ from streamfea.config.settings import Queue, Settings
 from streamfea.errors import ConfigurationError, QueuesError, StreamfeaError
 from streamfea.processes.child import (
     HELD_SIGNALS,
-    SharedWatch,
     preflight_main,
     run_in_child,
     shim_main,
@@ -29,6 +28,7 @@ from streamfea.processes.lease_substitute import blocked_after, runs, stand_in_m
 from streamfea.processes.misfits import Misfits, last_words
 from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
 from streamfea.worker.loop import Predecessor
+from streamfea.worker.monitor import SharedRunMonitor
 from streamfea.worker.stop_signal import StopSignal
 
 __all__ = ["Supervisor"]
@@ -174,10 +174,10 @@ class Supervisor:
         """Return what the process in `slot` is to run."""
         if slot.is_shim:
             return shim_main, (self._settings, slot.queue)
-        slot.watch = SharedWatch()
+        slot.monitor = SharedRunMonitor()
         predecessors = tuple(slot.predecessors)
         return worker_main, (
-            self._settings, slot.queue, slot.consumer, self._holder, self._until_empty, predecessors, slot.watch,
+            self._settings, slot.queue, slot.consumer, self._holder, self._until_empty, predecessors, slot.monitor,
         )  # fmt: skip
 
     def _wait(self) -> None:
@@ -221,20 +221,20 @@ class Supervisor:
 
     def _kill_overdue(self) -> None:
         for slot in self._slots:
-            if slot.process is None or slot.watch is None or slot.process.pid is None or slot.timed_out:
+            if slot.process is None or slot.monitor is None or slot.process.pid is None or slot.timed_out:
                 continue
-            if slot.watch.seconds() <= slot.queue.timeout.total_seconds():
+            if slot.monitor.seconds() <= slot.queue.timeout.total_seconds():
                 continue
             # Stopped first, so that a record that ends this very moment does not let the next one pay for it.
             os.kill(slot.process.pid, signal.SIGSTOP)
-            if slot.watch.seconds() <= slot.queue.timeout.total_seconds():
+            if slot.monitor.seconds() <= slot.queue.timeout.total_seconds():
                 os.kill(slot.process.pid, signal.SIGCONT)
                 continue
             log.error(
                 "a record runs longer than timeout: killing its worker",
                 queue=slot.queue.name,
                 consumer=slot.consumer,
-                entry=slot.watch.entry_id,
+                entry=slot.monitor.entry_id,
             )
             slot.timed_out = True
             slot.process.kill()
@@ -242,12 +242,12 @@ class Supervisor:
     def _stand_in_for_the_blocked(self) -> None:
         """Have the leases of workers renewed whose handlers keep their own threads from doing it."""
         for slot in self._slots:
-            if slot.process is None or slot.process.pid is None or slot.watch is None:
+            if slot.process is None or slot.process.pid is None or slot.monitor is None:
                 continue
             if slot.stand_in is not None and slot.stand_in.is_alive():
                 continue
-            if slot.watch.is_blocked(blocked_after(slot.queue.claim_idle)) and runs(slot.process.pid):
-                arguments = (self._settings, slot.queue, slot.consumer, self._holder, slot.process.pid, slot.watch)
+            if slot.monitor.is_blocked(blocked_after(slot.queue.claim_idle)) and runs(slot.process.pid):
+                arguments = (self._settings, slot.queue, slot.consumer, self._holder, slot.process.pid, slot.monitor)
                 slot.stand_in, _ = self._fork(stand_in_main, arguments, f"{slot.consumer}-stand-in")
 
     def _end(self) -> int:
@@ -290,7 +290,7 @@ class _Slot:
         self.hides_its_end = False  # by having closed the pipe that the end of a process closes
         self.stand_in: ForkProcess | None = None
         self.words: Connection | None = None
-        self.watch: SharedWatch | None = None
+        self.monitor: SharedRunMonitor | None = None
         self.predecessors: list[Predecessor] = []
         self.started_at = 0.0
         self.start_at = 0.0
@@ -313,7 +313,7 @@ class _Slot:
         self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
         self.timed_out = False
         # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.
-        if self.watch is not None and self.watch.seconds() > 0:
+        if self.monitor is not None and self.monitor.seconds() > 0:
             self._delay = _FIRST_DELAY_SECONDS
         delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECONDS)
         self.start_at = time.monotonic() + delay

@@ -19,9 +19,9 @@ from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.janitor import Janitor
 from streamfea.worker.loop import Predecessor, Worker
+from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.process_guard import end_if_child, keep_from_children
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Watch
 
 __all__ = ["run_worker"]
 
@@ -43,7 +43,7 @@ def run_worker(
     *,
     until_empty: bool = False,
     predecessors: Sequence[Predecessor] = (),
-    watch: Watch | None = None,
+    monitor: RunMonitor | None = None,
 ) -> None:
     """Consume `queue` as `consumer`, a name that `holder` alone may use, until `stop` is set.
 
@@ -64,11 +64,11 @@ def run_worker(
             open_sessions(engine, bulk=queue.bulk),
             stop,
             Janitor(client, queue.ref, queue.retention, consumer, prune_ledger=_pruning(engine, ledger)),
-            NameLock(client, queue.ref, consumer, holder, (watch or Watch()).running),
+            NameLock(client, queue.ref, consumer, holder, (monitor or RunMonitor()).running),
             ledger=ledger,
             until_empty=until_empty,
             predecessors=predecessors,
-            watch=watch,
+            monitor=monitor,
             log_records=settings.log.records,
         ).run()
 

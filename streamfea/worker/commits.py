@@ -12,11 +12,12 @@ from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.handlers.loading import Handler, Process, ProcessBatch
 from streamfea.worker import process_guard as guard
+from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import OutageRetry
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.stop_signal import StopSignal
 from streamfea.worker.transaction import Process as RunEntry
-from streamfea.worker.transaction import Watch, WholeBatch
+from streamfea.worker.transaction import WholeBatch
 
 __all__ = ["group_commit"]
 
@@ -28,7 +29,7 @@ def group_commit(
     sessions: Sessions,
     stop: StopSignal,
     *,
-    watch: Watch | None = None,
+    monitor: RunMonitor | None = None,
     log_records: bool = False,
     ledger: Ledger | None = None,
     ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
@@ -46,7 +47,7 @@ def group_commit(
         batch_size=queue.batch_size,
         commit_interval_seconds=queue.commit_interval.total_seconds(),
         stop=stop,
-        watch=watch,
+        monitor=monitor,
         ledger=ledger,
         ours=ours,
         overlap=overlap,

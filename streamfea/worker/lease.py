@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameLock
-from streamfea.worker.transaction import Watch
+from streamfea.worker.monitor import RunMonitor
 
 __all__ = ["Lease", "renew_every"]
 
@@ -22,14 +22,16 @@ class Lease:
 
     A worker that is slow but alive thus keeps its entries. One whose process is stopped does not, and must not: nobody
     could tell it from a dead one. For one whose handler holds the interpreter's lock, a process beside it renews
-    (`streamfea.processes.lease_substitute`): `watch` is told each time that this thread runs, and `beside` called, to
+    (`streamfea.processes.lease_substitute`): `monitor` is told each time that this thread runs, and `beside` called, to
     renew what it holds with the rest.
     """
 
-    def __init__(self, group: GroupConsumer, name_lock: NameLock, watch: Watch, beside: Callable[[], object]) -> None:
+    def __init__(
+        self, group: GroupConsumer, name_lock: NameLock, monitor: RunMonitor, beside: Callable[[], object]
+    ) -> None:
         self._group = group
         self._name_lock = name_lock
-        self._watch = watch
+        self._monitor = monitor
         self._beside = beside
         self.every_seconds = renew_every(group.claim_idle)
         self._held: set[str] = set()
@@ -40,7 +42,7 @@ class Lease:
 
     def start(self) -> None:
         """Start renewing."""
-        self._watch.beat()
+        self._monitor.beat()
         self._thread.start()
 
     def end(self) -> None:
@@ -77,7 +79,7 @@ class Lease:
 
     def _run(self) -> None:
         while not self._ended.wait(self.every_seconds):
-            self._watch.beat()
+            self._monitor.beat()
             for step in (self.renew, self._keep_name, self._beside):
                 if self._ended.is_set():
                     return

@@ -31,12 +31,13 @@ from streamfea.worker.commits import group_commit
 from streamfea.worker.janitor import Janitor
 from streamfea.worker.joining import joining
 from streamfea.worker.lease import Lease
+from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import Interrupted, OutageRetry, first_line
 from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.process_guard import take_back_signals
 from streamfea.worker.settlement import Reason, Settlement
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Watch, WorldFaultError, is_away
+from streamfea.worker.transaction import WorldFaultError, is_away
 
 __all__ = ["Predecessor", "Worker"]
 
@@ -86,7 +87,7 @@ class Worker:
         ledger: Ledger | None = None,
         until_empty: bool = False,
         predecessors: Sequence[Predecessor] = (),
-        watch: Watch | None = None,
+        monitor: RunMonitor | None = None,
         log_records: bool = False,
     ) -> None:
         queue = handler.queue
@@ -103,7 +104,7 @@ class Worker:
         self._reader = reader
         self._settlement = Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff)
         self._name_lock = name_lock
-        self._lease = Lease(group, name_lock, watch or Watch(), lambda: reader.catch_up(self._hold))
+        self._lease = Lease(group, name_lock, monitor or RunMonitor(), lambda: reader.catch_up(self._hold))
         self._ledger = ledger
         self._join = joining(group, ledger, sessions, self._redis, self._postgresql)
         self._holding: dict[str, Claimed | Entry] = {}
@@ -116,7 +117,7 @@ class Worker:
             handler,
             sessions,
             stop,
-            watch=watch,
+            monitor=monitor,
             log_records=log_records,
             ledger=ledger,
             ours=self._ours_after_outage,

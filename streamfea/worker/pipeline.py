@@ -29,12 +29,13 @@ from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.session import Sessions
 from streamfea.database.session.shared import SharedTransaction
 from streamfea.errors import ConfigurationError
+from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import OutageRetry
 from streamfea.worker.policy import Outcome, outcome_of
 from streamfea.worker.process_guard import refuse_in_child
 from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Process, Runner, Watch, WholeBatch, WorldFaultError, is_away
+from streamfea.worker.transaction import Process, Runner, WholeBatch, WorldFaultError, is_away
 
 __all__ = ["GroupCommit"]
 
@@ -74,7 +75,7 @@ class GroupCommit:
         batch_size: int,
         commit_interval_seconds: float,
         stop: StopSignal,
-        watch: Watch | None = None,
+        monitor: RunMonitor | None = None,
         ledger: Ledger | None = None,
         ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
         overlap: bool = False,
@@ -90,7 +91,7 @@ class GroupCommit:
             whole_batch,
             commit_interval_seconds=commit_interval_seconds,
             stop=stop,
-            watch=watch or Watch(),
+            monitor=monitor or RunMonitor(),
             ledger=ledger,
         )
         self._outage_retry = outage_retry or OutageRetry("PostgreSQL", is_away, stop)

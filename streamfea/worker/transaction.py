@@ -16,11 +16,12 @@ from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.database.session.shared import SharedTransaction, StartAgain
 from streamfea.errors import ConfigurationError
+from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
 from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone, split_at
 from streamfea.worker.stop_signal import StopAtOnce, StopSignal
 
-__all__ = ["Process", "Runner", "Watch", "WholeBatch", "WorldFaultError", "is_away"]
+__all__ = ["Process", "Runner", "WholeBatch", "WorldFaultError", "is_away"]
 
 log = structlog.get_logger(__name__)
 
@@ -55,23 +56,6 @@ class WholeBatch:
     process: Callable[[DbSession, list[Any]], object]
 
 
-class Watch:
-    """Hears when a record starts and ends, and that the process' threads run. The supervisor reads it."""
-
-    def started(self, entry: Entry) -> None:
-        """`entry`'s record is about to run."""
-
-    def ended(self) -> None:
-        """No record runs."""
-
-    def beat(self) -> None:
-        """Note that a thread beside the record's runs: its handler does not hold the interpreter's lock."""
-
-    def running(self) -> tuple[str, float] | None:
-        """Return the id of the entry whose record runs, and for how many seconds it has, as far as this watch knows."""
-        return None
-
-
 class Runner:
     """Runs a part in a transaction, and commits it.
 
@@ -87,7 +71,7 @@ class Runner:
         *,
         commit_interval_seconds: float,
         stop: StopSignal,
-        watch: Watch,
+        monitor: RunMonitor,
         ledger: Ledger | None,
     ) -> None:
         self._sessions = sessions
@@ -95,7 +79,7 @@ class Runner:
         self._whole_batch = whole_batch
         self._commit_interval = commit_interval_seconds
         self._stop = stop
-        self._watch = watch
+        self._monitor = monitor
         self._ledger = ledger
 
     def open(self, part: Part) -> OwnTransaction:
@@ -124,7 +108,7 @@ class Runner:
         except StartAgain:
             return Attempt(remaining=[replace(part, ledger_first=True)])
         finally:
-            self._watch.ended()
+            self._monitor.ended()
 
     def _run_whole(
         self, whole: WholeBatch, transaction: OwnTransaction, entries: Sequence[Entry], rest: Sequence[Entry]
@@ -138,7 +122,7 @@ class Runner:
         try:
             if fresh:
                 transaction.begin_batch([entry for entry, _ in fresh])
-                self._watch.started(fresh[0][0])
+                self._monitor.started(fresh[0][0])
                 whole.process(transaction.session, [record for _, record in fresh])
             transaction.commit()
         except BaseException as error:
@@ -153,7 +137,7 @@ class Runner:
             return Attempt([Outcome(entry, Verdict.DUPLICATE)])
         try:
             transaction.begin_record(entry)
-            self._watch.started(entry)
+            self._monitor.started(entry)
             self._process(transaction.session, entry)
             transaction.commit()
         except BaseException as error:
@@ -197,7 +181,7 @@ class Runner:
         """Run one record among others; return None when only a run alone can tell what becomes of it."""
         try:
             shared.begin_record(entry)
-            self._watch.started(entry)
+            self._monitor.started(entry)
             self._process(shared.session, entry)
             kept = shared.keep_record()
         except BaseException as error:

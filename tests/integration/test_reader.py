@@ -19,7 +19,7 @@ from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.lease import Lease
-from streamfea.worker.transaction import Watch
+from streamfea.worker.monitor import RunMonitor
 from tests.support.commands import Project
 from tests.support.streams import add, nothing_is_left
 from tests.support.waiting import wait_until
@@ -181,7 +181,7 @@ def test_leases_are_renewed_whatever_hinders_what_is_done_beside(client: Redis, 
     done, held = read(reader, 1), read(reader, 1)
     reader.acknowledge(done)
     name_lock = NameLock(consumer.client, ref, "c", NameHolder.here())
-    lease = Lease(group, name_lock, Watch(), lambda: reader.catch_up(lambda _: None))
+    lease = Lease(group, name_lock, RunMonitor(), lambda: reader.catch_up(lambda _: None))
     lease.hold(held)
     lease.start()
     idle_ms: list[int] = []

@@ -1,0 +1,79 @@
+"""Which record a worker runs, since when, and whether the threads of its process run."""
+
+import ctypes
+import mmap
+import time
+
+from streamfea.core.entry import Entry
+
+__all__ = ["RunMonitor", "SharedRunMonitor"]
+
+_LONGEST_ENTRY_ID = 64
+
+
+class RunMonitor:
+    """Hears when a record starts and ends, and that the process' threads run. The supervisor reads it."""
+
+    def started(self, entry: Entry) -> None:
+        """`entry`'s record is about to run."""
+
+    def ended(self) -> None:
+        """No record runs."""
+
+    def beat(self) -> None:
+        """Note that a thread beside the record's runs: its handler does not hold the interpreter's lock."""
+
+    def running(self) -> tuple[str, float] | None:
+        """Return the id of the entry whose record runs, and for how many seconds it has, as far as that is known."""
+        return None
+
+
+class _Shared(ctypes.Structure):
+    _fields_ = (
+        ("since", ctypes.c_double),
+        ("beat_at", ctypes.c_double),
+        ("entry_id", ctypes.c_char * _LONGEST_ENTRY_ID),
+    )
+
+
+class SharedRunMonitor(RunMonitor):
+    """Which record a worker runs, and since when, in memory that the supervisor sees.
+
+    Anonymous memory, which a fork shares: multiprocessing's needs a file system to write to.
+    """
+
+    def __init__(self) -> None:
+        self._shared = _Shared.from_buffer(mmap.mmap(-1, ctypes.sizeof(_Shared)))
+
+    def started(self, entry: Entry) -> None:
+        """`entry`'s record is about to run."""
+        self._shared.entry_id = entry.id.encode()
+        self._shared.since = time.monotonic()
+
+    def ended(self) -> None:
+        """No record runs."""
+        self._shared.since = 0.0
+
+    def beat(self) -> None:
+        """Note that a thread beside the record's runs."""
+        self._shared.beat_at = time.monotonic()
+
+    def is_blocked(self, for_seconds: float) -> bool:
+        """Tell whether a record runs, and no other thread of its process has for so long."""
+        beat_at = float(self._shared.beat_at)
+        return self.seconds() > 0 and beat_at > 0 and time.monotonic() - beat_at > for_seconds
+
+    def seconds(self) -> float:
+        """Return for how long the record has been running; 0 when none does."""
+        since = float(self._shared.since)
+        return time.monotonic() - since if since else 0.0
+
+    def running(self) -> tuple[str, float] | None:
+        """Return the id of the entry whose record runs, and for how many seconds it has; None when none does."""
+        seconds = self.seconds()
+        return (self.entry_id, seconds) if seconds else None
+
+    @property
+    def entry_id(self) -> str:
+        """The id of the entry whose record runs, or ran last."""
+        return bytes(self._shared.entry_id).decode()
