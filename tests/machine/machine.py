@@ -51,7 +51,7 @@ block = "1s"
 claim_idle = "1500ms"
 max_deliveries = 4
 backoff = "200ms"
-timeout = "5s"
+timeout = "15s"
 shutdown_timeout = "8s"
 [queues.q]
 handler = "effects"

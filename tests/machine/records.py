@@ -57,7 +57,7 @@ KINDS = {
         _poison("end-backend", 40, "failed"),
         _poison("no-table", 40, "failed"),
         # As long as it sleeps, something else may kill it.
-        _poison("doze", 6, "failed", "timeout", "crashed"),  # past a time-out of its role's
+        _poison("doze", 6, "failed", "crashed"),  # past a time-out of its role's
         _poison("garbage", 200, "failed"),
         _poison("retry", 200, "failed"),
         _poison("reject", 200, "rejected"),
