@@ -33,7 +33,7 @@ from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import OutageRetry
 from streamfea.worker.policy import Outcome, outcome_of
 from streamfea.worker.process_guard import refuse_in_child
-from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone
+from streamfea.worker.slices import Mode, Prepared, Slice, SliceResult, each_alone
 from streamfea.worker.stop_signal import StopSignal
 from streamfea.worker.transaction import Process, Runner, WholeBatch, WorldFaultError, is_away
 
@@ -47,11 +47,11 @@ log = structlog.get_logger(__name__)
 _OWN_TRANSACTIONS_IN_A_ROW = 3
 
 
-class _Flight(NamedTuple):
+class _InFlight(NamedTuple):
     """A transaction that commits while the next records run."""
 
-    part: Part
-    attempt: Future[Attempt]
+    slice: Slice
+    future: Future[SliceResult]
 
 
 class GroupCommit:
@@ -100,8 +100,8 @@ class GroupCommit:
         self._suspect: tuple[str, BaseException | None] | None = None
         self._wanted_own = 0
         self._thread = ThreadPoolExecutor(1, "commit") if overlap else None
-        self._ready: Ready | None = None
-        self._flight: _Flight | None = None
+        self._prepared: Prepared | None = None
+        self._in_flight: _InFlight | None = None
 
     def look_around(self) -> None:
         """Note what we may do with which tables, so that it is noticed when that is taken away.
@@ -119,11 +119,11 @@ class GroupCommit:
         """
         if alone:
             yield from self.finish()
-        yield from self._run(each_alone(entries) if alone else [Part(entries, self._first_mode)], alone=alone)
+        yield from self._run(each_alone(entries) if alone else [Slice(entries, self._first_mode)], alone=alone)
 
     def finish(self) -> Iterator[list[Outcome]]:
         """Yield the outcomes of what still commits, and of what has to run again for it."""
-        while self._flight is not None:
+        while self._in_flight is not None:
             landed = self._land()
             if landed.outcomes:
                 yield landed.outcomes
@@ -132,123 +132,123 @@ class GroupCommit:
     @property
     def is_committing(self) -> bool:
         """Whether `finish()` has anything to do."""
-        return self._flight is not None
+        return self._in_flight is not None
 
-    def _run(self, first: Sequence[Part], *, alone: bool = False) -> Iterator[list[Outcome]]:
-        parts = deque(first)
-        self._ready = None  # of a caller that went away in the middle: it was told of none of that
-        while parts and not self._stop.is_set():
-            part = parts.popleft()
-            if not part.entries:
+    def _run(self, first: Sequence[Slice], *, alone: bool = False) -> Iterator[list[Outcome]]:
+        slices = deque(first)
+        self._prepared = None  # of a caller that went away in the middle: it was told of none of that
+        while slices and not self._stop.is_set():
+            slice_ = slices.popleft()
+            if not slice_.entries:
                 continue
-            if part.mode is Mode.TOGETHER and self._wanted_own >= _OWN_TRANSACTIONS_IN_A_ROW:
-                parts.extendleft(reversed(each_alone(part.entries)))
+            if slice_.mode is Mode.TOGETHER and self._wanted_own >= _OWN_TRANSACTIONS_IN_A_ROW:
+                slices.extendleft(reversed(each_alone(slice_.entries)))
                 continue
-            if part.mode is Mode.TOGETHER and self._thread is not None:
-                attempt = self._run_ahead(part)
-            elif self._flight is not None:
-                attempt = self._land()
-                attempt.remaining.append(part)
+            if slice_.mode is Mode.TOGETHER and self._thread is not None:
+                result = self._run_ahead(slice_)
+            elif self._in_flight is not None:
+                result = self._land()
+                result.remaining.append(slice_)
             else:
-                attempt_one = self._attempt_alone if part.mode is Mode.ALONE else self._attempt_now
-                attempt = attempt_one(part) if alone else self._until_done(part, partial(attempt_one, part))
-            parts.extendleft(reversed(attempt.remaining))
-            if attempt.outcomes:
-                yield attempt.outcomes
+                run_slice = self._attempt_alone if slice_.mode is Mode.ALONE else self._attempt_now
+                result = run_slice(slice_) if alone else self._until_done(slice_, partial(run_slice, slice_))
+            slices.extendleft(reversed(result.remaining))
+            if result.outcomes:
+                yield result.outcomes
             if self._thread is not None:
                 self._take_off(self._thread)
 
     def _take_off(self, thread: ThreadPoolExecutor) -> None:
         """Begin to commit what has run; last of all, since PostgreSQL may keep us waiting while a table is locked."""
-        ready, self._ready = self._ready, None
-        if ready is not None:
-            ready.start()
-            self._flight = _Flight(ready.part, thread.submit(ready.commit))
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            prepared.start()
+            self._in_flight = _InFlight(prepared.slice, thread.submit(prepared.commit))
 
-    def _run_ahead(self, part: Part) -> Attempt:
-        """Run a part while the one before it commits; return what became of both, but for what commits from now on."""
-        ahead = self._attempt_ahead(part)
+    def _run_ahead(self, slice_: Slice) -> SliceResult:
+        """Run a slice while the one before it commits; return what became of both, but for what commits from now on."""
+        ahead = self._attempt_ahead(slice_)
         outages = self._outage_retry.outages
         landed = self._land()
         if self._outage_retry.outages != outages:
-            part = replace(part, entries=self._ours(part.entries))
-        if isinstance(ahead, Attempt):
+            slice_ = replace(slice_, entries=self._ours(slice_.entries))
+        if isinstance(ahead, SliceResult):
             # Had the one before failed, nothing would be committed here: what asks for the database waits for it.
-            return Attempt(landed.outcomes + ahead.outcomes, landed.remaining + ahead.remaining)
+            return SliceResult(landed.outcomes + ahead.outcomes, landed.remaining + ahead.remaining)
         if _has_entries(landed.remaining) or self._outage_retry.outages != outages:
-            return Attempt(landed.outcomes, [*landed.remaining, part])
-        self._ready = ahead
-        return Attempt(landed.outcomes, [ahead.rest])
+            return SliceResult(landed.outcomes, [*landed.remaining, slice_])
+        self._prepared = ahead
+        return SliceResult(landed.outcomes, [ahead.rest])
 
-    def _attempt_ahead(self, part: Part) -> Attempt | Ready:
-        if self._flight is None:
-            return self._until_done(part, partial(self._attempt, part))
+    def _attempt_ahead(self, slice_: Slice) -> SliceResult | Prepared:
+        if self._in_flight is None:
+            return self._until_done(slice_, partial(self._attempt, slice_))
         try:
-            return self._attempt(part)
+            return self._attempt(slice_)
         except WorldFaultError:  # it is waited for when what commits is settled
-            return Attempt(remaining=[part])
+            return SliceResult(remaining=[slice_])
 
-    def _land(self) -> Attempt:
+    def _land(self) -> SliceResult:
         """Wait for the transaction that still commits; return what became of it, after more attempts if need be."""
-        flight, self._flight = self._flight, None
-        if flight is None:
-            return Attempt()
-        landed = partial(self._unless_conflict, flight.part, flight.attempt.result)
-        return self._until_done(flight.part, landed)
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is None:
+            return SliceResult()
+        landed = partial(self._unless_conflict, in_flight.slice, in_flight.future.result)
+        return self._until_done(in_flight.slice, landed)
 
     def _has_landed(self) -> bool:
         """Wait for the transaction that still commits; tell whether nothing is left of it to do."""
-        if self._flight is None:
+        if self._in_flight is None:
             return True
         refuse_in_child()  # the thread that commits is its parent's
-        attempt = self._flight.attempt
-        return attempt.exception() is None and not _has_entries(attempt.result().remaining)
+        future = self._in_flight.future
+        return future.exception() is None and not _has_entries(future.result().remaining)
 
-    def _until_done(self, part: Part, first: Callable[[], T]) -> T | Attempt:
-        """Attempt a part, by `first` to begin with, again and again while PostgreSQL is away."""
-        again: Callable[[], T | Attempt] = partial(self._attempt_again, part)
-        attempts: Iterator[Callable[[], T | Attempt]] = chain([first], repeat(again))
+    def _until_done(self, slice_: Slice, first: Callable[[], T]) -> T | SliceResult:
+        """Attempt a slice, by `first` to begin with, again and again while PostgreSQL is away."""
+        again: Callable[[], T | SliceResult] = partial(self._attempt_again, slice_)
+        attempts: Iterator[Callable[[], T | SliceResult]] = chain([first], repeat(again))
 
-        def attempt() -> T | Attempt:
+        def attempt() -> T | SliceResult:
             return next(attempts)()
 
         return self._outage_retry.call(attempt)
 
-    def _attempt_again(self, part: Part) -> Attempt:
-        """Run what is still ours of a part and commit it: only that tells that PostgreSQL is back."""
-        part = replace(part, entries=self._ours(part.entries))
-        return self._attempt_alone(part) if part.mode is Mode.ALONE else self._attempt_now(part)
+    def _attempt_again(self, slice_: Slice) -> SliceResult:
+        """Run what is still ours of a slice and commit it: only that tells that PostgreSQL is back."""
+        slice_ = replace(slice_, entries=self._ours(slice_.entries))
+        return self._attempt_alone(slice_) if slice_.mode is Mode.ALONE else self._attempt_now(slice_)
 
-    def _attempt_now(self, part: Part) -> Attempt:
-        """Run a part and commit it."""
-        attempt = self._attempt(part)
-        if isinstance(attempt, Attempt):
-            return attempt
-        done = self._unless_conflict(attempt.part, attempt.commit)
-        return Attempt(done.outcomes, [*done.remaining, attempt.rest])
+    def _attempt_now(self, slice_: Slice) -> SliceResult:
+        """Run a slice and commit it."""
+        result = self._attempt(slice_)
+        if isinstance(result, SliceResult):
+            return result
+        done = self._unless_conflict(result.slice, result.commit)
+        return SliceResult(done.outcomes, [*done.remaining, result.rest])
 
-    def _attempt_alone(self, part: Part) -> Attempt:
-        """Run the one entry of a part; what fails again, with PostgreSQL in good health before that, is its own.
+    def _attempt_alone(self, slice_: Slice) -> SliceResult:
+        """Run the one entry of a slice; what fails again, with PostgreSQL in good health before that, is its own.
 
         Suspicion outlasts a wait for PostgreSQL: a record may be what takes the whole server down.
         """
-        if not part.entries:
-            return Attempt()
-        [entry] = part.entries
+        if not slice_.entries:
+            return SliceResult()
+        [entry] = slice_.entries
         if self._suspect is None or self._suspect[0] != entry.id:
             try:
-                return self._attempt_now(part)
+                return self._attempt_now(slice_)
             except WorldFaultError as fault:
                 if not fault.is_ambiguous:
                     raise
                 self._suspect = entry.id, fault.__cause__
         self._check_health(self._suspect[1])
         try:
-            return self._attempt_now(replace(part, entries=self._ours(part.entries), is_judged=True))
+            return self._attempt_now(replace(slice_, entries=self._ours(slice_.entries), is_judged=True))
         except WorldFaultError as fault:
             if not fault.is_ambiguous or fault.__cause__ is None:
                 raise
-            return Attempt([outcome_of(entry, fault.__cause__)])
+            return SliceResult([outcome_of(entry, fault.__cause__)])
 
     def _check_health(self, error: BaseException | None) -> None:
         """Raise `WorldFaultError` unless PostgreSQL serves us, and whatever `error` complains of is as it was."""
@@ -259,26 +259,26 @@ class GroupCommit:
         if not is_well:
             raise WorldFaultError(outage=True) from error
 
-    def _attempt(self, part: Part) -> Attempt | Ready:
-        """Run a part, and commit it unless that can be done later."""
-        if not part.entries:
-            return Attempt()
-        transaction = self._runner.open(part)
+    def _attempt(self, slice_: Slice) -> SliceResult | Prepared:
+        """Run a slice, and commit it unless that can be done later."""
+        if not slice_.entries:
+            return SliceResult()
+        transaction = self._runner.open(slice_)
         with ExitStack() as at_end:
             at_end.callback(transaction.discard)
-            attempt = self._unless_conflict(part, partial(self._run_in, transaction, part))
-            if isinstance(attempt, Ready):
-                return replace(attempt, commit=partial(_commit, attempt.commit, at_end.pop_all()))
-            return attempt
+            result = self._unless_conflict(slice_, partial(self._run_in, transaction, slice_))
+            if isinstance(result, Prepared):
+                return replace(result, commit=partial(_commit, result.commit, at_end.pop_all()))
+            return result
 
-    def _run_in(self, transaction: OwnTransaction, part: Part) -> Attempt | Ready:
-        attempt = self._runner.run(transaction, part, self._limit, self._has_landed)
+    def _run_in(self, transaction: OwnTransaction, slice_: Slice) -> SliceResult | Prepared:
+        result = self._runner.run(transaction, slice_, self._limit, self._has_landed)
         if isinstance(transaction, SharedTransaction):
             self._note_wishes(transaction)
-        return attempt
+        return result
 
-    def _unless_conflict(self, part: Part, attempt: Callable[[], T]) -> T | Attempt:
-        """Return what `attempt` returns; if other transactions were in its way, that its part is to be run again."""
+    def _unless_conflict(self, slice_: Slice, attempt: Callable[[], T]) -> T | SliceResult:
+        """Return what `attempt` returns; if other transactions were in its way, that its slice is to be run again."""
         try:
             result = attempt()
         except ConfigurationError as error:
@@ -287,16 +287,16 @@ class GroupCommit:
             raise WorldFaultError(outage=True) from error.__cause__
         except WorldFaultError as fault:
             # While another transaction commits, `_ours()` would end that one, too: it is waited for first.
-            if fault.is_ambiguous and part.mode is not Mode.ALONE and self._flight is None:
+            if fault.is_ambiguous and slice_.mode is not Mode.ALONE and self._in_flight is None:
                 log.debug("running the records of a batch alone", reason=str(fault.__cause__))
                 self._limit = max(1, self._limit // 2)
-                return Attempt(remaining=each_alone(self._ours(part.entries)))
+                return SliceResult(remaining=each_alone(self._ours(slice_.entries)))
             if fault.outage:
                 raise
-            self._limit = max(1, min(self._limit, len(part.entries)) // 2)
+            self._limit = max(1, min(self._limit, len(slice_.entries)) // 2)
             log.info("doing a batch again", reason=str(fault.__cause__).splitlines()[0])
             self._stop.wait(0.01)
-            return Attempt(remaining=[part])
+            return SliceResult(remaining=[slice_])
         self._limit = min(self._batch_size, self._limit + self._limit // 8 + 1)
         return result
 
@@ -306,10 +306,10 @@ class GroupCommit:
         self._wanted_own = before + 1 if shared.wants_own else 0
 
 
-def _has_entries(parts: Sequence[Part]) -> bool:
-    return any(part.entries for part in parts)
+def _has_entries(slices: Sequence[Slice]) -> bool:
+    return any(slice_.entries for slice_ in slices)
 
 
-def _commit(commit: Callable[[], Attempt], at_end: ExitStack) -> Attempt:
+def _commit(commit: Callable[[], SliceResult], at_end: ExitStack) -> SliceResult:
     with at_end:
         return commit()

@@ -7,11 +7,11 @@ from enum import Enum
 from streamfea.core.entry import Entry
 from streamfea.worker.policy import Outcome
 
-__all__ = ["Attempt", "Mode", "Part", "Ready", "each_alone", "split_at"]
+__all__ = ["Mode", "Prepared", "Slice", "SliceResult", "each_alone", "split_at"]
 
 
 class Mode(Enum):
-    """How the entries of a part run in its transaction."""
+    """How the entries of a slice run in its transaction."""
 
     WHOLE = "whole"
     """All at once, through the handler's `process_batch()`."""
@@ -24,7 +24,7 @@ class Mode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Slice:
     """Entries to run in one transaction.
 
     With `ledger_first`, exactly-once asks the ledger before the records run, instead of at the end. With `is_judged`, a
@@ -38,40 +38,40 @@ class Part:
 
 
 @dataclass(slots=True)
-class Attempt:
-    """The result of running a part: final outcomes, and the parts to run next, in order."""
+class SliceResult:
+    """The result of running a slice: final outcomes, and the slices to run next, in order."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    remaining: list[Part] = field(default_factory=list)
+    remaining: list[Slice] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """A part whose records have all run; nothing has been sent to PostgreSQL.
+class Prepared:
+    """A slice whose records have all run; nothing has been sent to PostgreSQL.
 
-    `commit()` writes and commits, and may be called later and on another thread. It raises what running a part raises.
+    `commit()` writes and commits, and may be called later and on another thread. It raises what running a slice raises.
     `rest` has the entries that have not run. `start()` begins the COPY; it is called before `commit()`, or not at all.
     """
 
-    part: Part
-    rest: Part
+    slice: Slice
+    rest: Slice
     start: Callable[[], None]
-    commit: Callable[[], Attempt]
+    commit: Callable[[], SliceResult]
 
 
-def each_alone(entries: Sequence[Entry]) -> list[Part]:
-    """Return parts in which each entry has a transaction to itself."""
-    return [Part([entry], Mode.ALONE) for entry in entries]
+def each_alone(entries: Sequence[Entry]) -> list[Slice]:
+    """Return slices in which each entry has a transaction to itself."""
+    return [Slice([entry], Mode.ALONE) for entry in entries]
 
 
-def split_at(entries: Sequence[Entry], ids: Collection[str]) -> list[Part]:
-    """Return parts in the entries' order in which those named by `ids` are alone and the others together."""
-    parts: list[Part] = []
+def split_at(entries: Sequence[Entry], ids: Collection[str]) -> list[Slice]:
+    """Return slices in the entries' order in which those named by `ids` are alone and the others together."""
+    slices: list[Slice] = []
     company: list[Entry] = []
     for entry in entries:
         if entry.id in ids:
-            parts += [Part(company), Part([entry], Mode.ALONE)]
+            slices += [Slice(company), Slice([entry], Mode.ALONE)]
             company = []
         else:
             company.append(entry)
-    return [*parts, Part(company)]
+    return [*slices, Slice(company)]

@@ -1,4 +1,4 @@
-"""Runs the records of a part in one transaction."""
+"""Runs the records of a slice in one transaction."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from streamfea.database.session.shared import SharedTransaction, StartAgain
 from streamfea.errors import ConfigurationError
 from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
-from streamfea.worker.slices import Attempt, Mode, Part, Ready, each_alone, split_at
+from streamfea.worker.slices import Mode, Prepared, Slice, SliceResult, each_alone, split_at
 from streamfea.worker.stop_signal import StopAtOnce, StopSignal
 
 __all__ = ["Process", "Runner", "WholeBatch", "WorldFaultError", "is_away"]
@@ -57,7 +57,7 @@ class WholeBatch:
 
 
 class Runner:
-    """Runs a part in a transaction, and commits it.
+    """Runs a slice in a transaction, and commits it.
 
     With a `ledger`, an entry that is in already is not run again, and a handler's own `commit()` stays inside the
     transaction. Raises `WorldFaultError` for what is nobody's fault, `ConfigurationError` without a usable ledger.
@@ -82,37 +82,37 @@ class Runner:
         self._monitor = monitor
         self._ledger = ledger
 
-    def open(self, part: Part) -> OwnTransaction:
-        """Return a transaction in which `part` can run."""
-        if part.mode is Mode.TOGETHER:
+    def open(self, slice_: Slice) -> OwnTransaction:
+        """Return a transaction in which `slice_` can run."""
+        if slice_.mode is Mode.TOGETHER:
             return self._sessions.shared()
         transaction = self._sessions.own() if self._ledger is None else self._sessions.enclosed()
-        if part.is_judged:
+        if slice_.is_judged:
             transaction.wait_for_locks_less()
         return transaction
 
     def run(
-        self, transaction: OwnTransaction, part: Part, limit: int, landed: Callable[[], bool] = lambda: True
-    ) -> Attempt | Ready:
-        """Run `part` in `transaction`, of which no more than `limit` entries at once.
+        self, transaction: OwnTransaction, slice_: Slice, limit: int, landed: Callable[[], bool] = lambda: True
+    ) -> SliceResult | Prepared:
+        """Run `slice_` in `transaction`, of which no more than `limit` entries at once.
 
         `landed` is asked before PostgreSQL is sent anything: it waits for the transaction before this one, and tells
         whether that has committed all that it was to.
         """
         try:
             if isinstance(transaction, SharedTransaction):
-                return self._run_together(transaction, part, limit, landed)
-            if part.mode is Mode.WHOLE and self._whole_batch is not None:
-                return self._run_whole(self._whole_batch, transaction, part.entries[:limit], part.entries[limit:])
-            return self._run_alone(transaction, part.entries[0])
+                return self._run_together(transaction, slice_, limit, landed)
+            if slice_.mode is Mode.WHOLE and self._whole_batch is not None:
+                return self._run_whole(self._whole_batch, transaction, slice_.entries[:limit], slice_.entries[limit:])
+            return self._run_alone(transaction, slice_.entries[0])
         except StartAgain:
-            return Attempt(remaining=[replace(part, ledger_first=True)])
+            return SliceResult(remaining=[replace(slice_, ledger_first=True)])
         finally:
             self._monitor.ended()
 
     def _run_whole(
         self, whole: WholeBatch, transaction: OwnTransaction, entries: Sequence[Entry], rest: Sequence[Entry]
-    ) -> Attempt:
+    ) -> SliceResult:
         """Run entries through `process_batch()`; if it fails, they run one by one."""
         decoded, unreadable = _decoded(whole, entries)
         readable = [entry for entry, _ in decoded]
@@ -128,13 +128,13 @@ class Runner:
         except BaseException as error:
             _raise_if_not_its_fault(transaction, error)
             log.debug("a batch failed: its records run one by one", entries=len(entries), exc_info=True)
-            return Attempt(unreadable, [Part(readable), Part(rest, Mode.WHOLE)])
-        return Attempt([*unreadable, *(_settled(entry, known) for entry in readable)], [Part(rest, Mode.WHOLE)])
+            return SliceResult(unreadable, [Slice(readable), Slice(rest, Mode.WHOLE)])
+        return SliceResult([*unreadable, *(_settled(entry, known) for entry in readable)], [Slice(rest, Mode.WHOLE)])
 
-    def _run_alone(self, transaction: OwnTransaction, entry: Entry) -> Attempt:
+    def _run_alone(self, transaction: OwnTransaction, entry: Entry) -> SliceResult:
         transaction.begin()
         if self._enter(transaction, [entry]):
-            return Attempt([Outcome(entry, Verdict.DUPLICATE)])
+            return SliceResult([Outcome(entry, Verdict.DUPLICATE)])
         try:
             transaction.begin_record(entry)
             self._monitor.started(entry)
@@ -144,19 +144,19 @@ class Runner:
             _raise_if_not_its_fault(transaction, error)
             if may_be_either(error):
                 raise WorldFaultError(outage=True, is_ambiguous=True) from error
-            return Attempt([outcome_of(entry, error)])
-        return Attempt([Outcome(entry, Verdict.DONE)])
+            return SliceResult([outcome_of(entry, error)])
+        return SliceResult([Outcome(entry, Verdict.DONE)])
 
     def _run_together(
-        self, shared: SharedTransaction, part: Part, limit: int, landed: Callable[[], bool]
-    ) -> Attempt | Ready:
-        entries = part.entries
+        self, shared: SharedTransaction, slice_: Slice, limit: int, landed: Callable[[], bool]
+    ) -> SliceResult | Prepared:
+        entries = slice_.entries
         batch = entries[:limit]
         if shared.is_told_apart:
-            return Attempt(remaining=each_alone(entries))
-        shared.share(partial(self._start, shared, [] if part.ledger_first else batch, landed))
+            return SliceResult(remaining=each_alone(entries))
+        shared.share(partial(self._start, shared, [] if slice_.ledger_first else batch, landed))
         known: set[str] = set()
-        if part.ledger_first:
+        if slice_.ledger_first:
             shared.start()
             known = self._enter(shared, batch)
         outcomes: list[Outcome] = []
@@ -166,12 +166,12 @@ class Runner:
                 break
             outcome = Outcome(entry, Verdict.DUPLICATE) if entry.id in known else self._run_in_company(shared, entry)
             if outcome is None:
-                return Attempt(remaining=split_at(entries, {entry.id}))
+                return SliceResult(remaining=split_at(entries, {entry.id}))
             outcomes.append(outcome)
-        done, rest = replace(part, entries=entries[: len(outcomes)]), entries[len(outcomes) :]
+        done, rest = replace(slice_, entries=entries[: len(outcomes)]), entries[len(outcomes) :]
         if shared.has_only_rows:
             commit = partial(self._commit_rows, shared, done, outcomes)
-            return Ready(done, Part(rest), partial(self._start_rows, shared), commit)
+            return Prepared(done, Slice(rest), partial(self._start_rows, shared), commit)
         shared.start()
         # What was in already stays in, also where this run did not come to it.
         entered = [entry for entry in batch if entry.id not in known]
@@ -199,19 +199,19 @@ class Runner:
         shared.start_without()
         shared.start_writing()
 
-    def _commit_rows(self, shared: SharedTransaction, part: Part, outcomes: list[Outcome]) -> Attempt:
+    def _commit_rows(self, shared: SharedTransaction, slice_: Slice, outcomes: list[Outcome]) -> SliceResult:
         """Commit records that have done nothing but add rows; those that the ledger knows are left out of it."""
         shared.start_without()
         if self._ledger is not None and self._commit_before_ledger(shared, self._ledger, outcomes):
-            return Attempt(outcomes)
-        known = self._enter(shared, part.entries)
+            return SliceResult(outcomes)
+        known = self._enter(shared, slice_.entries)
         if known:
             shared.leave_out(known)
             outcomes = [
                 Outcome(outcome.entry, Verdict.DUPLICATE) if outcome.entry.id in known else outcome
                 for outcome in outcomes
             ]
-        return self._commit_together(shared, part, [], outcomes, part.entries)
+        return self._commit_together(shared, slice_, [], outcomes, slice_.entries)
 
     def _commit_before_ledger(self, shared: SharedTransaction, ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
         """Commit rows that are sent, and then their entries; return False, with nothing done, if that cannot be.
@@ -232,20 +232,20 @@ class Runner:
     def _commit_together(
         self,
         shared: SharedTransaction,
-        part: Part,
+        slice_: Slice,
         rest: Sequence[Entry],
         outcomes: list[Outcome],
         entered: Sequence[Entry],
-    ) -> Attempt:
-        """Write and commit what the records of `part` did."""
+    ) -> SliceResult:
+        """Write and commit what the records of `slice_` did."""
         try:
             outcomes = _with_failed(outcomes, shared.write())
             self._withdraw(shared, entered, outcomes)
             shared.commit()
         except BaseException as error:
             _raise_if_not_its_fault(shared, error)
-            return _without_culprits(shared, part, rest, error)
-        return Attempt(outcomes, [Part(rest)])
+            return _without_culprits(shared, slice_, rest, error)
+        return SliceResult(outcomes, [Slice(rest)])
 
     def _enter(self, transaction: OwnTransaction, entries: Sequence[Entry]) -> set[str]:
         """Note entries as done, unless they are already; return the ids of those."""
@@ -269,15 +269,17 @@ class Runner:
         self._ledger.withdraw(transaction.session, [entry.id for entry in entered if entry.id not in done])
 
 
-def _without_culprits(shared: SharedTransaction, part: Part, rest: Sequence[Entry], error: BaseException) -> Attempt:
-    """Say how to run `part`, whose writes failed with `error`, so that the culprits end up alone."""
-    tried = part.entries
+def _without_culprits(
+    shared: SharedTransaction, slice_: Slice, rest: Sequence[Entry], error: BaseException
+) -> SliceResult:
+    """Say how to run `slice_`, whose writes failed with `error`, so that the culprits end up alone."""
+    tried = slice_.entries
     if len(tried) == 1 or may_be_either(error):
-        return Attempt(remaining=[*each_alone(tried), Part(rest)])
+        return SliceResult(remaining=[*each_alone(tried), Slice(rest)])
     if suspected := suspects(error, shared.unwritten):
-        return Attempt(remaining=[*split_at(tried, suspected), Part(rest)])
+        return SliceResult(remaining=[*split_at(tried, suspected), Slice(rest)])
     middle = len(tried) // 2
-    return Attempt(remaining=[Part(tried[:middle]), Part(tried[middle:]), Part(rest)])
+    return SliceResult(remaining=[Slice(tried[:middle]), Slice(tried[middle:]), Slice(rest)])
 
 
 def _decoded(whole: WholeBatch, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, Any]], list[Outcome]]:
