@@ -15,10 +15,10 @@ from streamfea.config.settings import Queue
 from streamfea.errors import ConfigurationError, failure
 from streamfea.handlers.decoding import Decode, decoder_of, type_name
 
-__all__ = ["Handler", "Process", "ProcessBatch", "load_handler", "load_handlers"]
+__all__ = ["Handler", "ProcessBatch", "ProcessRecord", "load_handler", "load_handlers"]
 
 
-Process: TypeAlias = Callable[[Session, bytes], Any]
+ProcessRecord: TypeAlias = Callable[[Session, bytes], Any]
 ProcessBatch: TypeAlias = Callable[[Session, list[Any]], Any]
 RegisterCommands: TypeAlias = Callable[[Any], Any]
 
@@ -40,7 +40,7 @@ class Handler:
 
     queue: Queue
     module: ModuleType
-    process: Process
+    process: ProcessRecord
     process_batch: ProcessBatch | None = None
     decode: Decode | None = None
     takes: Mapping[str, str] = field(default_factory=dict)
@@ -110,7 +110,7 @@ def _handler_of(queue: Queue, module: ModuleType, where: str) -> Handler:
     )
 
 
-def _decoding(process: Callable[[Session, Any], Any], decode: Decode | None) -> Process:
+def _decoding(process: Callable[[Session, Any], Any], decode: Decode | None) -> ProcessRecord:
     """Return `process` itself where records are wanted as they came, so that these cost nothing more."""
     if decode is None:
         return process
@@ -121,7 +121,7 @@ def _decoding(process: Callable[[Session, Any], Any], decode: Decode | None) -> 
     return decoded
 
 
-def _batch_of_one(batch: ProcessBatch, decode: Decode | None) -> Process:
+def _batch_of_one(batch: ProcessBatch, decode: Decode | None) -> ProcessRecord:
     def run_one(dbsession: Session, record: bytes) -> Any:
         return batch(dbsession, [record if decode is None else decode(record)])
 

@@ -10,14 +10,13 @@ from streamfea.core.entry import Entry
 from streamfea.core.record_field import RecordField
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import DbSession, Sessions
-from streamfea.handlers.loading import Handler, Process, ProcessBatch
+from streamfea.handlers.loading import Handler, ProcessBatch, ProcessRecord
 from streamfea.worker import process_guard as guard
 from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import OutageRetry
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Process as RunEntry
-from streamfea.worker.transaction import WholeBatch
+from streamfea.worker.transaction import RunEntry, WholeBatch
 
 __all__ = ["group_commit"]
 
@@ -55,7 +54,7 @@ def group_commit(
     )
 
 
-def _one(process: Process, record: Callable[[Entry], bytes]) -> RunEntry:
+def _one(process: ProcessRecord, record: Callable[[Entry], bytes]) -> RunEntry:
     """Return what runs the record of one entry; a process that the handler forks ends there."""
 
     def run(session: DbSession, entry: Entry) -> None:

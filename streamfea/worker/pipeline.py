@@ -35,7 +35,7 @@ from streamfea.worker.policy import Outcome, outcome_of
 from streamfea.worker.process_guard import refuse_in_child
 from streamfea.worker.slices import Mode, Prepared, Slice, SliceResult, each_alone
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Process, Runner, WholeBatch, WorldFaultError, is_away
+from streamfea.worker.transaction import RunEntry, Runner, WholeBatch, WorldFaultError, is_away
 
 __all__ = ["GroupCommit"]
 
@@ -57,7 +57,7 @@ class _InFlight(NamedTuple):
 class GroupCommit:
     """Runs the records of entries through a handler and commits them together.
 
-    `sessions` makes the sessions, `process` is given one and an entry; `whole_batch`, if there is one, is given all
+    `sessions` makes the sessions, `run_entry` is given one and an entry; `whole_batch`, if there is one, is given all
     entries first. A transaction holds at most `batch_size` records and takes no new one after
     `commit_interval_seconds`. With a `ledger`, no entry is done twice. `ours` returns those of some entries that others
     have not taken over meanwhile: only these are run again when PostgreSQL was away.
@@ -69,7 +69,7 @@ class GroupCommit:
     def __init__(
         self,
         sessions: Sessions,
-        process: Process,
+        run_entry: RunEntry,
         whole_batch: WholeBatch | None = None,
         *,
         batch_size: int,
@@ -87,7 +87,7 @@ class GroupCommit:
         self._stop = stop
         self._runner = Runner(
             sessions,
-            process,
+            run_entry,
             whole_batch,
             commit_interval_seconds=commit_interval_seconds,
             stop=stop,

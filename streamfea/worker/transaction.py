@@ -21,11 +21,11 @@ from streamfea.worker.policy import Outcome, Verdict, outcome_of
 from streamfea.worker.slices import Mode, Prepared, Slice, SliceResult, each_alone, split_at
 from streamfea.worker.stop_signal import StopAtOnce, StopSignal
 
-__all__ = ["Process", "Runner", "WholeBatch", "WorldFaultError", "is_away"]
+__all__ = ["RunEntry", "Runner", "WholeBatch", "WorldFaultError", "is_away"]
 
 log = structlog.get_logger(__name__)
 
-Process = Callable[[DbSession, Entry], object]
+RunEntry = Callable[[DbSession, Entry], object]
 
 
 class WorldFaultError(Exception):
@@ -66,7 +66,7 @@ class Runner:
     def __init__(
         self,
         sessions: Sessions,
-        process: Process,
+        run_entry: RunEntry,
         whole_batch: WholeBatch | None,
         *,
         commit_interval_seconds: float,
@@ -75,7 +75,7 @@ class Runner:
         ledger: Ledger | None,
     ) -> None:
         self._sessions = sessions
-        self._process = process
+        self._run_entry = run_entry
         self._whole_batch = whole_batch
         self._commit_interval = commit_interval_seconds
         self._stop = stop
@@ -138,7 +138,7 @@ class Runner:
         try:
             transaction.begin_record(entry)
             self._monitor.started(entry)
-            self._process(transaction.session, entry)
+            self._run_entry(transaction.session, entry)
             transaction.commit()
         except BaseException as error:
             _raise_if_not_its_fault(transaction, error)
@@ -182,7 +182,7 @@ class Runner:
         try:
             shared.begin_record(entry)
             self._monitor.started(entry)
-            self._process(shared.session, entry)
+            self._run_entry(shared.session, entry)
             kept = shared.keep_record()
         except BaseException as error:
             _raise_if_not_its_fault(shared, error)

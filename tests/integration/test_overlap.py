@@ -12,7 +12,7 @@ from streamfea.core.entry import Entry
 from streamfea.database.session.session import DbSession, Sessions, open_sessions
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
-from streamfea.worker.transaction import Process
+from streamfea.worker.transaction import RunEntry
 from tests.support.entries import entries, group_commit, ids
 from tests.support.steps import TABLES, Plain
 from tests.support.waiting import wait_until
@@ -181,7 +181,7 @@ def adding(engine: Engine, sessions: Sessions, ran: list[str]) -> GroupCommit:
     return well_known(engine, sessions, process)
 
 
-def well_known(engine: Engine, sessions: Sessions, process: Process) -> GroupCommit:
+def well_known(engine: Engine, sessions: Sessions, process: RunEntry) -> GroupCommit:
     """Return one that knows already how the model's objects are written, as it does after its first batch."""
     empty_tables(engine)
     commit = group_commit(

@@ -8,7 +8,7 @@ from streamfea.database.session.session import DbSession, Sessions
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.stop_signal import StopSignal
-from streamfea.worker.transaction import Process, WholeBatch
+from streamfea.worker.transaction import RunEntry, WholeBatch
 
 __all__ = ["NEVER", "entries", "entry", "group_commit", "ids", "number_of", "run_entries", "verdicts"]
 
@@ -32,7 +32,7 @@ def number_of(entry: Entry) -> int:
 
 def group_commit(
     sessions: Sessions,
-    process: Process,
+    process: RunEntry,
     process_batch: Callable[[DbSession, list[str]], None] | None = None,
     *,
     batch_size: int = 100,
