@@ -12,6 +12,7 @@ check:
     lint-imports
     python .ci/hosts.py
     python .ci/links.py
+    pytest -q -p no:randomly tests/unit/test_layout.py
 
 # The tests, on real servers that they start themselves
 test *ARGS:
