@@ -14,9 +14,9 @@ check:
     python .ci/links.py
     pytest -q -p no:randomly tests/unit/test_layout.py
 
-# The tests, on real servers that they start themselves
+# The tests, on real servers that they start themselves, and the slowest ten of them
 test *ARGS:
-    pytest -n 2 --dist loadgroup {{ARGS}}
+    pytest -n 2 --dist loadgroup --durations=10 {{ARGS}}
 
 # The tests on every server that is supported, not only on the newest
 test-matrix *ARGS:
