@@ -54,7 +54,7 @@ class Selection:
     def must_be_some(self, *, everything: bool) -> None:
         """Refuse to take all when that was not asked for, or was asked for along with ids."""
         if everything and self.ids:
-            raise UsageError("name ids, or --all, and not both")
+            raise UsageError("ids and --all are given", remedy="name ids, or give --all")
         if not everything and not self.ids and self.since is None and self.filters == DeadLetterFilter():
             remedy = "add ids, or a filter (--reason, --error-type, --match, --since), or --all"
             raise UsageError("which dead letters are meant?", remedy=remedy)

@@ -6,6 +6,7 @@ from redis import Redis
 
 from streamfea.admin.job import Job, slices
 from streamfea.config.settings import Queue
+from streamfea.core.advice import Advice
 from streamfea.core.durations import format_duration
 from streamfea.core.printable import printable
 from streamfea.core.wording import counted, human_ms, listed
@@ -71,11 +72,11 @@ class RetryPending(Job):
                 self.not_pending.append(intervention.id)
 
     @property
-    def left_to_workers(self) -> StreamfeaError | None:
+    def left_to_workers(self) -> Advice | None:
         """What there is to say of entries that were left to workers."""
         if not self.in_hand:
             return None
-        return StreamfeaError(
+        return Advice(
             f"{_named(self.in_hand)} may be running right now and stays with its worker, or it would be done twice",
             remedy=f"if the worker is dead, others take over {format_duration(self._queue.claim_idle)} after it was "
             "heard of last, or at once with --force",
@@ -123,11 +124,11 @@ class RejectPending(Job):
             self.in_hand.append(intervention)
 
     @property
-    def still_running(self) -> StreamfeaError | None:
+    def still_running(self) -> Advice | None:
         """What there is to say of entries that a worker may be running."""
         if not self.in_hand:
             return None
-        return StreamfeaError(
+        return Advice(
             f"a worker may be running {_named(self.in_hand)} right now; if that run commits, its rows are there "
             "although it is a dead letter",
             remedy="look for them before you replay it",
@@ -138,22 +139,20 @@ class RejectPending(Job):
         _fail_if_any(self._queue, [_not_pending(self._queue, self.not_pending)])
 
 
-def _not_pending(queue: Queue, ids: Sequence[str]) -> StreamfeaError | None:
+def _not_pending(queue: Queue, ids: Sequence[str]) -> Advice | None:
     if not ids:
         return None
     is_not = "is not" if len(ids) == 1 else "are not"
-    return StreamfeaError(
-        f"{listed(ids)} {is_not} pending", remedy=f"`streamfea show {queue.name} {ids[0]}` tells more"
-    )
+    return Advice(f"{listed(ids)} {is_not} pending", remedy=f"`streamfea show {queue.name} {ids[0]}` tells more")
 
 
 def _named(entries: Sequence[Intervention]) -> str:
     return listed([f"{entry.id} ({printable(entry.consumer)}, {human_ms(entry.idle_ms)} ago)" for entry in entries])
 
 
-def _fail_if_any(queue: Queue, problems: Iterable[StreamfeaError | None]) -> None:
-    errors = [problem for problem in problems if problem is not None]
-    if errors:
-        message = "; ".join(error.message for error in errors)
-        remedy = "; ".join(error.remedy for error in errors)
+def _fail_if_any(queue: Queue, problems: Iterable[Advice | None]) -> None:
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        message = "; ".join(problem.message for problem in found)
+        remedy = "; ".join(problem.remedy for problem in found)
         raise StreamfeaError(f"queue {queue.name}: {message}", remedy=remedy)

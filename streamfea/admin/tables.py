@@ -2,39 +2,51 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Table
 
-from streamfea.config.settings import Settings
+from streamfea.config.settings import Queue, Settings
+from streamfea.database.schema.migrations import Migrations
 from streamfea.database.schema.refresh_views import Refreshed, refresh_views
 from streamfea.database.schema.setup import Changes, all_schemas, create_all, drop_all, migrate_all
-from streamfea.handlers.loading import load_handlers
-from streamfea.handlers.schemas import HandlerSchema
+from streamfea.handlers.loading import load_handler, load_handlers
+from streamfea.handlers.schemas import HandlerSchema, schema_of
 
 __all__ = ["Tables"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What the handlers of a configuration have in the database, and streamfea keeps there for their queues."""
+    """What the handlers of a configuration have in the database, and what streamfea keeps there for their queues."""
 
-    settings: Settings
     schemas: Sequence[HandlerSchema]
 
     @classmethod
     def of(cls, settings: Settings) -> "Tables":
         """Import the handlers; raise `ConfigurationError` that names those that cannot be used."""
-        return cls(settings, all_schemas(load_handlers(settings.select([]))))
+        return cls(all_schemas(load_handlers(settings.select([]))))
 
     @property
     def names(self) -> list[str]:
         """The names of the tables and views."""
-        found = [one.fullname for schema in self.schemas for one in [*schema.tables, *schema.views]]
+        found = [table.fullname for schema in self.schemas for table in [*schema.tables, *schema.views]]
         return list(dict.fromkeys(found))
+
+    @property
+    def views(self) -> list[Table]:
+        """The materialised views."""
+        return list(dict.fromkeys(view for schema in self.schemas for view in schema.views))
 
     def create(self, engine: Engine) -> Changes:
         """Create what is missing."""
         return create_all(engine, self.schemas)
+
+    def make_migration(self, engine: Engine, queue: Queue, message: str, *, empty: bool = False) -> Path | None:
+        """Write a migration from the tables to the models of a queue's handler; None if they are alike."""
+        with engine.connect() as connection:
+            schema = schema_of(load_handler(queue))
+            return Migrations(self.schemas).make(connection, schema, message, empty=empty)
 
     def migrate(self, engine: Engine) -> Changes:
         """Apply the pending migrations, all of them or none."""
@@ -46,5 +58,4 @@ class Tables:
 
     def refresh_views(self, engine: Engine) -> Iterator[Refreshed]:
         """Bring the materialised views up to date, one by one; yield what became of each."""
-        views = dict.fromkeys(view for schema in self.schemas for view in schema.views)
-        return refresh_views(engine, list(views))
+        return refresh_views(engine, self.views)

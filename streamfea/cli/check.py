@@ -4,30 +4,14 @@ from collections.abc import Iterator
 
 import typer
 
-from streamfea.cli.common import (
-    ConfigOption,
-    DebugOption,
-    JsonOption,
-    console,
-    new_table,
-    open_client,
-    print_json,
-    read_settings,
-)
+from streamfea.admin.check import check as look_at_all
+from streamfea.cli.common import ConfigOption, DebugOption, JsonOption, console, new_table, print_json, read_settings
 from streamfea.cli.handlers import problem_of_commands
 from streamfea.cli.rendering import plain, text_of
-from streamfea.config.settings import Settings, describe, to_toml
+from streamfea.config.settings import describe, to_toml
 from streamfea.core.check_result import CheckResult
-from streamfea.database.connection.engine import open_database
-from streamfea.database.schema.diagnose import inspect_database
-from streamfea.database.schema.setup import all_schemas
-from streamfea.errors import ConfigurationError, StreamfeaError
-from streamfea.handlers.loading import Handler, load_handler
-from streamfea.handlers.schemas import models_of
-from streamfea.orm.lazy_state import DROP, REJECT
-from streamfea.streams.operating.diagnose import inspect_redis
+from streamfea.handlers.loading import Handler
 
-_DISPOSAL = {DROP: 'drop them (__unknown_keys__ = "drop")', REJECT: 'reject the record (__unknown_keys__ = "reject")'}
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bold red]problem[/]"}
 
 
@@ -43,7 +27,7 @@ def check(json: JsonOption = False, config: ConfigOption = None, _debug: DebugOp
     Example: streamfea check --json
     """
     settings = read_settings(config)
-    results = list(_results(settings))
+    results = list(look_at_all(settings, _about_commands))
     if json:
         print_json(map(_as_json, results))
     else:
@@ -62,49 +46,11 @@ def print_config(config: ConfigOption = None, _debug: DebugOption = False) -> No
     print(to_toml(describe(settings)), end="")
 
 
-def _results(settings: Settings) -> Iterator[CheckResult]:
-    queues = settings.select([])
-    yield CheckResult("configuration", "ok", f"{settings.source}: {', '.join(queue.name for queue in queues)}")
-    handlers: list[Handler] = []
-    for queue in queues:
-        try:
-            handlers.append(load_handler(queue))
-            yield CheckResult(f"queue {queue.name}: handler", "ok", queue.handler)
-            yield from _about_models(handlers[-1])
-            yield from _about_commands(handlers[-1])
-        except ConfigurationError as error:
-            yield CheckResult(f"queue {queue.name}: handler", "problem", str(error), "correct the handler or its name")
-    try:
-        with open_client(settings) as client:
-            yield from inspect_redis(client, queues)
-    except StreamfeaError as error:
-        yield CheckResult("redis", "problem", str(error), "see the message")
-    try:
-        engine = open_database(settings.database)
-    except StreamfeaError as error:
-        yield CheckResult("database", "problem", str(error), "see the message")
-        return
-    try:
-        yield from inspect_database(engine, all_schemas(handlers))
-    finally:
-        engine.dispose()
-
-
-def _about_models(handler: Handler) -> Iterator[CheckResult]:
-    """Say what the handler's models do with keys of a record that they have no attribute for."""
-    done: dict[str, list[str]] = {}
-    for model in models_of(handler):
-        done.setdefault(str(getattr(model, "__unknown_keys__", DROP)), []).append(model.__name__)
-    if done:
-        told = "; ".join(f"{', '.join(names)} {_DISPOSAL[how]}" for how, names in sorted(done.items()))
-        yield CheckResult(f"queue {handler.queue.name}: unknown keys", "ok", told)
-
-
 def _about_commands(handler: Handler) -> Iterator[CheckResult]:
     problem = problem_of_commands(handler)
-    if problem:
-        what = f"queue {handler.queue.name}: commands"
-        yield CheckResult(what, "warning", problem, "records are processed all the same; change register_commands()")
+    if problem is not None:
+        remedy = f"records are processed all the same; {problem.remedy or 'change register_commands()'}"
+        yield CheckResult(f"queue {handler.queue.name}: commands", "warning", problem.message, remedy)
 
 
 def _as_json(result: CheckResult) -> dict[str, str]:

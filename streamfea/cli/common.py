@@ -3,8 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,19 +11,14 @@ from textwrap import indent
 from typing import Annotated, Any
 
 import typer
-from redis import Redis
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamfea.admin.choice import duration as duration_option
-from streamfea.admin.choice import entry_ids
 from streamfea.config.settings import Settings, folder_of, load_settings
 from streamfea.core.printable import printable, without_surrogates
-from streamfea.core.wording import counted, human_ms, listed
 from streamfea.errors import StreamfeaError
 from streamfea.observe.logs import configure_logging
-from streamfea.streams.connection.client import open_redis
 
 __all__ = [
     "ConfigOption",
@@ -36,13 +30,7 @@ __all__ = [
     "QueueArgument",
     "QueuesArgument",
     "console",
-    "counted",
-    "duration_option",
-    "entry_ids",
-    "human_ms",
-    "listed",
     "new_table",
-    "open_client",
     "print_json",
     "queue_argument",
     "queue_names",
@@ -112,16 +100,6 @@ def read_settings(config: Path | None) -> Settings:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     return settings
-
-
-@contextmanager
-def open_client(settings: Settings) -> Iterator[Redis]:
-    """Open the configured Redis."""
-    client = open_redis(settings.redis)
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 def console() -> Console:

@@ -100,7 +100,7 @@ def shim(
     chosen = settings.select(queues or [])
     without = [queue.name for queue in chosen if not queue.legacy_lists]
     if without and (queues or len(without) == len(chosen)):
-        raise ConfigurationError(f"queue {without[0]} has no list: set queues.{without[0]}.legacy_list")
+        raise ConfigurationError(f"queue {without[0]} has no list", remedy=f"set queues.{without[0]}.legacy_list")
     stop = StopSignal()
     _on_signals(lambda *_: stop.set())
     run_shim(settings, chosen, stop, until_empty=until_empty)
@@ -110,7 +110,8 @@ def _consume_here(
     settings: Settings, queues: list[Queue], *, name: str | None, until_empty: bool, create_tables: bool
 ) -> None:
     if len(queues) != 1:
-        raise ConfigurationError("--workers 0 works on one queue: name it, as in `streamfea consume QUEUE --workers 0`")
+        remedy = "name it, as in `streamfea consume QUEUE --workers 0`"
+        raise ConfigurationError("--workers 0 works on one queue", remedy=remedy)
     stop = StopSignal()
 
     def on_signal(*_: object) -> None:

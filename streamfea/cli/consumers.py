@@ -5,23 +5,23 @@ from typing import Annotated
 
 import typer
 
+from streamfea.admin.choice import duration
 from streamfea.admin.consumers import prune as prune_members
+from streamfea.admin.servers import open_client
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
     JsonOption,
     QueueArgument,
     console,
-    duration_option,
-    human_ms,
     new_table,
-    open_client,
     print_json,
     read_settings,
 )
 from streamfea.cli.rendering import plain
 from streamfea.core.origin import namespace
 from streamfea.core.printable import printable
+from streamfea.core.wording import human_ms
 from streamfea.streams.operating.members import Member, members
 
 _ALIVE_STYLES = {"yes": "green", "no": "bold red", "unknown": "yellow"}
@@ -79,7 +79,7 @@ def prune(
 
     Example: streamfea consumers prune events --idle 1h
     """
-    at_least = duration_option(idle)
+    at_least = duration(idle)
     settings = read_settings(config)
     removed = kept = 0
     with open_client(settings) as client:

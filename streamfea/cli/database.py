@@ -1,24 +1,16 @@
 """The handlers' tables: `initdb`, `dropdb`, `make-migration`, `migratedb`, `refresh-views`."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Engine
 
+from streamfea.admin.servers import open_engine
+from streamfea.admin.tables import Tables
 from streamfea.cli.common import ConfigOption, DebugOption, console, queue_argument, read_settings
-from streamfea.config.settings import Settings
-from streamfea.database.connection.engine import open_database
-from streamfea.database.schema.migrations import Migrations
-from streamfea.database.schema.refresh_views import refresh_views
-from streamfea.database.schema.setup import Changes, all_schemas, create_all, drop_all, migrate_all
-from streamfea.handlers.loading import load_handler, load_handlers
-from streamfea.handlers.schemas import HandlerSchema, schema_of
-
-__all__ = ["open_engine"]
+from streamfea.database.schema.refresh_views import Refreshed
+from streamfea.database.schema.setup import Changes
 
 
 def register(app: typer.Typer) -> None:
@@ -36,10 +28,10 @@ def initdb(config: ConfigOption = None, _debug: DebugOption = False) -> None:
     Example: streamfea initdb
     """
     settings = read_settings(config)
-    schemas = _schemas(settings)
+    tables = Tables.of(settings)
     with open_engine(settings) as engine:
-        changes = create_all(engine, schemas)
-    there = sum(len(schema.tables) + len(schema.views) for schema in schemas) - len(changes.created)
+        changes = tables.create(engine)
+    there = len(tables.names) - len(changes.created)
     also = f"; {there} there already" if there > 0 and not changes.migrated else ""
     if changes.waiting:
         console().print(f"Migrations of {', '.join(changes.waiting)} are pending: run `streamfea migratedb`.")
@@ -60,12 +52,11 @@ def dropdb(
     Example: streamfea dropdb --yes
     """
     settings = read_settings(config)
-    schemas = _schemas(settings)
-    names = ", ".join(dict.fromkeys(table.fullname for schema in schemas for table in [*schema.tables, *schema.views]))
+    tables = Tables.of(settings)
     if not yes:
-        typer.confirm(f"Drop {names or 'no tables'} and all their rows?", abort=True)
+        typer.confirm(f"Drop {', '.join(tables.names) or 'no tables'} and all their rows?", abort=True)
     with open_engine(settings) as engine:
-        dropped = drop_all(engine, schemas)
+        dropped = tables.drop(engine)
     console().print(f"Dropped {', '.join(dropped)}." if dropped else "There were no tables to drop.")
 
 
@@ -86,12 +77,11 @@ def make_migration(
     """
     settings = read_settings(config)
     [chosen] = settings.select([queue])
-    schemas = _schemas(settings)
-    schema = schema_of(load_handler(chosen))
-    with open_engine(settings) as engine, engine.connect() as connection:
-        file = Migrations(schemas).make(connection, schema, message, empty=empty)
+    tables = Tables.of(settings)
+    with open_engine(settings) as engine:
+        file = tables.make_migration(engine, chosen, message, empty=empty)
     if file is None:
-        console().print(f"The tables are as the models of {schema.name} say: nothing to migrate.")
+        console().print(f"The tables are as the models of {chosen.handler} say: nothing to migrate.")
     else:
         console().print(f"Wrote {_relative(file)}: read it, then run `streamfea migratedb`.", soft_wrap=True)
 
@@ -102,9 +92,9 @@ def migratedb(config: ConfigOption = None, _debug: DebugOption = False) -> None:
     Example: streamfea migratedb
     """
     settings = read_settings(config)
-    schemas = _schemas(settings)
+    tables = Tables.of(settings)
     with open_engine(settings) as engine:
-        changes = migrate_all(engine, schemas)
+        changes = tables.migrate(engine)
     _tell_of_migrations(changes)
     if changes.created:
         console().print(f"Created {', '.join(changes.created)}.")
@@ -118,10 +108,10 @@ def refresh_all_views(config: ConfigOption = None, _debug: DebugOption = False) 
     Example: streamfea refresh-views
     """
     settings = read_settings(config)
-    views = list(dict.fromkeys(view for schema in _schemas(settings) for view in schema.views))
+    tables = Tables.of(settings)
     failed = False
     with open_engine(settings) as engine:
-        for refresh in refresh_views(engine, views):
+        for refresh in tables.refresh_views(engine):
             failed = failed or refresh.error is not None
             how = " while it could be read" if refresh.concurrently else ""
             told = (
@@ -130,10 +120,16 @@ def refresh_all_views(config: ConfigOption = None, _debug: DebugOption = False) 
                 else f"{refresh.view} failed: {refresh.error}"
             )
             console().print(told, markup=False)
-    if not views:
+    if not tables.views:
         console().print("The handlers have no views.")
     if failed:
         raise typer.Exit(1)
+
+
+def _told(refresh: Refreshed) -> str:
+    if refresh.error is not None:
+        return f"{refresh.view} failed: {refresh.error}"
+    return f"Refreshed {refresh.view}{' while it could be read' if refresh.concurrently else ''}."
 
 
 def _tell_of_migrations(changes: Changes) -> None:
@@ -145,20 +141,6 @@ def _tell_of_migrations(changes: Changes) -> None:
             "the tables are as the models say.",
             soft_wrap=True,
         )
-
-
-@contextmanager
-def open_engine(settings: Settings) -> Iterator[Engine]:
-    """Open the configured PostgreSQL."""
-    engine = open_database(settings.database)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def _schemas(settings: Settings) -> list[HandlerSchema]:
-    return all_schemas(load_handlers(settings.select([])))
 
 
 def _relative(file: Path) -> str:

@@ -10,6 +10,7 @@ from redis import Redis
 from streamfea.admin.choice import queues_and_ids
 from streamfea.admin.dead_letter_search import Search, Selection, ids_of_no_letter
 from streamfea.admin.dead_letters import DeadLetterListing, fail_if_any_is_missing
+from streamfea.admin.servers import open_client
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
@@ -17,9 +18,7 @@ from streamfea.cli.common import (
     QueueAndIdsArgument,
     QueueArgument,
     console,
-    human_ms,
     new_table,
-    open_client,
     print_json,
     read_settings,
 )
@@ -29,6 +28,7 @@ from streamfea.cli.progress import run
 from streamfea.cli.rendering import plain, print_errors
 from streamfea.cli.show import print_view, view_as_json
 from streamfea.config.settings import Queue
+from streamfea.core.wording import human_ms
 from streamfea.streams.connection.clock import server_now_ms
 from streamfea.streams.operating.dead_letters import DeadLetter
 from streamfea.streams.operating.find_entry import EntryView, view_of_letter

@@ -13,7 +13,8 @@ from streamfea.admin.dead_letters import (
     ReplayDeadLetters,
     fail_if_any_is_missing,
 )
-from streamfea.cli.common import ConfigOption, DebugOption, OneQueueArgument, console, open_client, read_settings
+from streamfea.admin.servers import open_client
+from streamfea.cli.common import ConfigOption, DebugOption, OneQueueArgument, console, read_settings
 from streamfea.cli.dead_choice import AllOption, ErrorTypeOption, IdsArgument, MatchOption, ReasonOption, SinceOption
 from streamfea.cli.progress import run
 from streamfea.config.settings import Queue

@@ -83,7 +83,7 @@ def demo(
 @contextmanager
 def _folder(directory: Path | None, *, keep: bool) -> Iterator[Path]:
     if directory is not None and directory.exists() and any(directory.iterdir()):
-        raise StreamfeaError(f"{directory} is not empty: name a folder that the demo may have for itself")
+        raise StreamfeaError(f"{directory} is not empty", remedy="name a folder that the demo may have for itself")
     folder = Path(tempfile.mkdtemp(prefix="streamfea-demo-")) if directory is None else directory.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -227,7 +227,7 @@ class _Demo:
         for command, what in self._next():
             self._out.print(f"  [bold]{command}[/]\n      {what}", soft_wrap=True)
         if seen.rows != flights or figures.pending or figures.lag or figures.dead != spoiled:
-            raise StreamfeaError("the figures do not add up: please report it with the lines above")
+            raise StreamfeaError("the figures do not add up", remedy="please report it with the lines above")
 
     def _next(self) -> list[tuple[str, str]]:
         if self._keep:

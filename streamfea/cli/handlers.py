@@ -106,8 +106,8 @@ def _own_commands(settings: Settings, handler: Handler) -> TyperGroup:
     _register(handler, app)
     if not app.registered_commands and not app.registered_groups:
         raise ConfigurationError(
-            f"{handler.queue.handler}, the handler of {handler.queue.name}, has no commands: "
-            "define register_commands(app: typer.Typer) in it"
+            f"{handler.queue.handler}, the handler of {handler.queue.name}, has no commands",
+            remedy="define register_commands(app: typer.Typer) in it",
         )
     return get_group(app)
 
@@ -121,18 +121,18 @@ def _register(handler: Handler, app: typer.Typer) -> None:
     except Exception as error:  # whatever somebody else's code may raise
         if isinstance(error, AttributeError) and error.obj is app:
             raise ConfigurationError(
-                f"{where} asks for .{error.name}() of argparse, as Azafea's did: here it gets a Typer application; "
-                "docs/migrating-from-azafea.md has an example of the change"
+                f"{where} asks for .{error.name}() of argparse, as Azafea's did: here it gets a Typer application",
+                remedy="docs/migrating-from-azafea.md has an example of the change",
             ) from error
         raise ConfigurationError(f"{where} failed with {failure(error)}") from error
 
 
-def problem_of_commands(handler: Handler) -> str | None:
+def problem_of_commands(handler: Handler) -> ConfigurationError | None:
     """Return what is wrong with a handler's own commands; None if nothing is."""
     try:
         _register(handler, typer.Typer())
     except ConfigurationError as error:
-        return str(error)
+        return error
     return None
 
 
@@ -146,7 +146,7 @@ def _described(handler: Handler) -> dict[str, Any]:
         "tables": [table.fullname for table in schema.tables],
         "views": [view.fullname for view in schema.views],
         "commands": _command_names(handler),
-        "problem": problem_of_commands(handler),
+        "problem": None if (problem := problem_of_commands(handler)) is None else str(problem),
     }
 
 

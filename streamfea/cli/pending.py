@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from streamfea.admin.choice import duration
 from streamfea.admin.pending import PendingListing
+from streamfea.admin.servers import open_client
 from streamfea.cli.common import (
     THRESHOLD_PASSED,
     ConfigOption,
@@ -12,10 +14,7 @@ from streamfea.cli.common import (
     JsonOption,
     QueueArgument,
     console,
-    duration_option,
-    human_ms,
     new_table,
-    open_client,
     print_json,
     read_settings,
     report,
@@ -23,6 +22,7 @@ from streamfea.cli.common import (
 from streamfea.cli.progress import run
 from streamfea.cli.rendering import plain, print_errors
 from streamfea.config.settings import Queue
+from streamfea.core.wording import human_ms
 from streamfea.streams.operating.pending import PendingEntry, PendingFilter
 
 _STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red"}
@@ -53,7 +53,7 @@ def pending(
 
     Example: streamfea pending events --idle 60s --min-deliveries 2
     """
-    wanted = PendingFilter(duration_option(idle), consumer, min_deliveries)
+    wanted = PendingFilter(duration(idle), consumer, min_deliveries)
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])
     with open_client(settings) as client:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streamfea.admin.produce import LONGEST_RECORD, Produce
-from streamfea.cli.common import ConfigOption, DebugOption, open_client, queue_argument, read_settings
+from streamfea.admin.servers import open_client
+from streamfea.cli.common import ConfigOption, DebugOption, queue_argument, read_settings
 from streamfea.errors import StreamfeaError
 
 

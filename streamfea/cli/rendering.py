@@ -12,8 +12,9 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from streamfea.admin.error_counts import ErrorCounts
-from streamfea.cli.common import console, counted, new_table
+from streamfea.cli.common import console, new_table
 from streamfea.core.printable import printable
+from streamfea.core.wording import counted
 
 __all__ = ["fields_as_json", "is_safe", "plain", "print_errors", "rendered_fields", "text_of"]
 

@@ -6,8 +6,8 @@ import typer
 
 from streamfea.admin.reset import ResetPlan, plan_reset
 from streamfea.admin.reset import reset as empty_and_rewind
-from streamfea.cli.common import ConfigOption, DebugOption, console, open_client, queue_argument, read_settings
-from streamfea.cli.database import open_engine
+from streamfea.admin.servers import open_client, open_engine
+from streamfea.cli.common import ConfigOption, DebugOption, console, queue_argument, read_settings
 from streamfea.errors import StreamfeaError
 
 _MANY_ROWS = 1_000

@@ -6,7 +6,8 @@ import typer
 
 from streamfea.admin.choice import entry_ids
 from streamfea.admin.retry_and_reject import RejectPending, RetryPending
-from streamfea.cli.common import ConfigOption, DebugOption, OneQueueArgument, console, open_client, read_settings
+from streamfea.admin.servers import open_client
+from streamfea.cli.common import ConfigOption, DebugOption, OneQueueArgument, console, read_settings
 from streamfea.cli.progress import run
 from streamfea.errors import UsageError
 
@@ -37,7 +38,8 @@ def retry(
     """
     wanted = entry_ids(ids or [])
     if bool(wanted) == everything:
-        raise UsageError("name the ids of pending entries, or --all, and not both")
+        found = "ids and --all are given" if wanted else "no entry is named"
+        raise UsageError(found, remedy="name the ids of pending entries, or give --all")
     settings = read_settings(config)
     [chosen] = settings.select([queue])
     with open_client(settings) as client:

@@ -66,21 +66,23 @@ def new_handler(
 def _refuse_name(name: str) -> None:
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
         raise ConfigurationError(
-            f"{name!r} cannot be the name of a Python module: use letters, digits and _, beginning with a letter, "
-            "and no word of the language, as in sensor_readings"
+            f"{name!r} cannot be the name of a Python module",
+            remedy="use letters, digits and _, beginning with a letter, and no word of the language, as in "
+            "sensor_readings",
         )
     package = Path(name, "__init__.py").exists()
     if package or name in sys.stdlib_module_names or (not Path(f"{name}.py").exists() and find_spec(name) is not None):
         raise ConfigurationError(
-            f"there is a module {name} already, and {name}.py would hide it or be hidden by it: choose another name, "
-            f"as in my_{name}"
+            f"there is a module {name} already, and {name}.py would hide it or be hidden by it",
+            remedy=f"choose another name, as in my_{name}",
         )
 
 
 def _refuse_files(paths: Iterable[str]) -> None:
     there = [path for path in paths if Path(path).exists()]
     if there:
-        raise StreamfeaError(f"there is {' and '.join(there)} already: choose another name, or move what is there away")
+        remedy = "choose another name, or move what is there away"
+        raise StreamfeaError(f"there is {' and '.join(there)} already", remedy=remedy)
 
 
 def _with_section(before: str, section: str, name: str, file: Path) -> str:
@@ -89,11 +91,12 @@ def _with_section(before: str, section: str, name: str, file: Path) -> str:
     try:
         there = tomllib.loads(before).get("queues", {})
         if isinstance(there, dict) and name in there:
-            raise ConfigurationError(f"{file} has [queues.{name}] already: choose another name, or remove it")
+            raise ConfigurationError(f"{file} has [queues.{name}] already", remedy="choose another name, or remove it")
         tomllib.loads(after)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
-            f"cannot add [queues.{name}] to {file} ({error}): correct the file, or write its queues as sections"
+            f"cannot add [queues.{name}] to {file} ({error})",
+            remedy="correct the file, or write its queues as sections",
         ) from error
     return after
 

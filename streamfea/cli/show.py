@@ -10,15 +10,13 @@ from redis.exceptions import RedisError
 from rich.text import Text
 
 from streamfea.admin.choice import queues_and_ids
+from streamfea.admin.servers import open_client
 from streamfea.cli.common import (
     ConfigOption,
     DebugOption,
     JsonOption,
     QueueAndIdsArgument,
     console,
-    counted,
-    human_ms,
-    open_client,
     print_json,
     read_settings,
     utc,
@@ -28,6 +26,7 @@ from streamfea.config.settings import Queue
 from streamfea.core.entry import Entry
 from streamfea.core.printable import printable
 from streamfea.core.record_field import RecordField
+from streamfea.core.wording import counted, human_ms
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.streams.connection.clock import age_ms, server_now_ms
 from streamfea.streams.connection.errors import must_stop, reason_of
@@ -60,11 +59,13 @@ def show(
     Example: streamfea show 1764041633000-0
     """
     if raw and json:
-        raise UsageError("--raw and --json exclude each other: choose one")
+        raise UsageError("--raw and --json exclude each other", remedy="choose one")
     settings = read_settings(config)
     queues, ids = queues_and_ids(settings, queue_and_id or [])
     if len(ids) != 1:
-        raise UsageError("which entry? give one id, as in `streamfea show events 1764041633000-0`")
+        raise UsageError(
+            "no entry is named, or several are", remedy="give one id, as in `streamfea show 1764041633000-0`"
+        )
     with open_client(settings) as client:
         found = _look_in(client, queues, ids[0])
         now_ms = server_now_ms(client)
@@ -187,8 +188,8 @@ def _write_record(queue: Queue, view: EntryView) -> None:
     record = field.record(entry)
     if sys.stdout.isatty() and not is_safe(record):
         raise StreamfeaError(
-            f"the record of {view.id} holds bytes that a terminal may take for orders: write it to a file or a pipe, "
-            "as in --raw > record, or leave out --raw"
+            f"the record of {view.id} holds bytes that a terminal may take for orders",
+            remedy="write it to a file or a pipe, as in --raw > record, or leave out --raw",
         )
     sys.stdout.buffer.write(record)
     sys.stdout.buffer.flush()

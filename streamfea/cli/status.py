@@ -1,21 +1,29 @@
 """`streamfea status`: figures of each queue, and what is wrong."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
 from redis import Redis
-from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as NoAnswer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from streamfea.admin.choice import duration
+from streamfea.admin.servers import open_client
+from streamfea.admin.status import (
+    Figures,
+    Thresholds,
+    Unreadable,
+    by_trouble,
+    figures_of,
+    rates_between,
+    total_of,
+    wrong_with,
+)
 from streamfea.cli.common import (
     THRESHOLD_PASSED,
     ConfigOption,
@@ -23,11 +31,7 @@ from streamfea.cli.common import (
     JsonOption,
     QueuesArgument,
     console,
-    counted,
-    duration_option,
-    human_ms,
     new_table,
-    open_client,
     print_json,
     read_settings,
     report,
@@ -35,48 +39,14 @@ from streamfea.cli.common import (
 )
 from streamfea.cli.rendering import plain
 from streamfea.config.settings import Queue
-from streamfea.core.durations import to_ms
+from streamfea.core.wording import counted, human_ms
 from streamfea.errors import UsageError
-from streamfea.streams.connection.errors import told
-from streamfea.streams.operating.status import QueueStatus, queue_status
+from streamfea.streams.operating.status import QueueStatus
 
 _WATCH_EVERY_SECONDS = 2.0
 _TOLD_AT_MOST = 6
 # What stands around the rows of the table: its head, the totals, what is left out, and two lines of the prompt.
 _LINES_AROUND = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A queue that cannot be read, with the error."""
-
-    queue: str
-    stream: str
-    group: str
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The limits that `--fail-…` options set."""
-
-    lag: int | None = None
-    age: timedelta | None = None
-    dead: int | None = None
-    no_worker: bool = False
-
-    def passed(self, status: QueueStatus) -> Iterator[str]:
-        """Yield a sentence for each threshold that a queue has passed."""
-        if self.lag is not None and status.lag > self.lag:
-            yield f"queue {status.queue}: {_lag(status)} entries wait, more than {self.lag:,}"
-        if self.age is not None and (status.oldest_ms or 0) > to_ms(self.age):
-            limit = human_ms(to_ms(self.age))
-            yield f"queue {status.queue}: the oldest entry waits for {human_ms(status.oldest_ms)}, longer than {limit}"
-        if self.dead is not None and status.dead > self.dead:
-            dead = counted(status.dead, "dead letter", "dead letters")
-            yield f"queue {status.queue}: {dead}, more than {self.dead:,}"
-        if self.no_worker and not status.consumers:
-            yield f"queue {status.queue}: no worker runs"
 
 
 def register(app: typer.Typer) -> None:
@@ -110,17 +80,17 @@ def status(
 
     Example: streamfea status events --fail-lag 100000 --fail-age 5m
     """
-    age = None if fail_age is None else duration_option(fail_age)
+    age = None if fail_age is None else duration(fail_age)
     thresholds = Thresholds(fail_lag, age, fail_dead, fail_no_worker)
     if watch and json:
-        raise UsageError("--watch is for people, --json for programs: choose one")
+        raise UsageError("--watch is for people, --json for programs", remedy="choose one")
     settings = read_settings(config)
     chosen = settings.select(queues or [])
     with open_client(settings) as client:
         if watch:
             _watch(client, chosen)
             return
-        figures = [_figures(client, queue) for queue in chosen]
+        figures = figures_of(client, chosen)
     if json:
         print_json(figures if all(isinstance(status, QueueStatus) for status in figures) else map(_as_row, figures))
     else:
@@ -129,21 +99,11 @@ def status(
     _exit(figures, thresholds)
 
 
-def _figures(client: Redis, queue: Queue) -> QueueStatus | Unreadable:
-    """Return the figures of a queue, or what its keys have against it; raise when the whole server is away."""
-    try:
-        return queue_status(client, queue)
-    except (NoConnection, NoAnswer):
-        raise
-    except RedisError as error:
-        return Unreadable(queue.name, queue.stream, queue.group, f"stream {queue.stream}: {told(error)}")
-
-
-def _as_row(status: QueueStatus | Unreadable) -> dict[str, Any]:
+def _as_row(status: Figures) -> dict[str, Any]:
     return {field.name: getattr(status, field.name, None) for field in fields(QueueStatus)}
 
 
-def _exit(figures: Sequence[QueueStatus | Unreadable], thresholds: Thresholds) -> None:
+def _exit(figures: Sequence[Figures], thresholds: Thresholds) -> None:
     """Say on stderr which threshold was passed, or which queue cannot be read, and end accordingly."""
     passed = [line for status in figures if isinstance(status, QueueStatus) for line in thresholds.passed(status)]
     broken = [f"queue {status.queue}: {status.error}" for status in figures if status.error]
@@ -162,9 +122,9 @@ def _watch(client: Redis, queues: Sequence[Queue]) -> None:
     try:
         with Live(console=out, auto_refresh=False) as live:
             while True:
-                figures = [_figures(client, queue) for queue in queues]
+                figures = figures_of(client, queues)
                 seconds, since = time.monotonic() - since, time.monotonic()
-                rates = _rates(before, figures, seconds) if before else {}
+                rates = rates_between(before, figures, seconds) if before else {}
                 clock = Text(f"{utc(int(time.time() * 1000))}, every {_WATCH_EVERY_SECONDS:g} s; Ctrl-C ends", "dim")
                 frame = Group(clock, _shown(figures, out, rates, lines_around=_LINES_AROUND + 1))
                 live.update(frame, refresh=True) if out.is_terminal else out.print(frame)
@@ -174,31 +134,15 @@ def _watch(client: Redis, queues: Sequence[Queue]) -> None:
         return
 
 
-def _rates(
-    before: dict[str, QueueStatus], figures: Sequence[QueueStatus | Unreadable], seconds: float
-) -> dict[str, float | None]:
-    """Return how many entries a second each queue has done since; None where the server does not count them."""
-    rates: dict[str, float | None] = {}
-    for status in figures:
-        last = before.get(status.queue)
-        read = status.entries_read if isinstance(status, QueueStatus) else None
-        if isinstance(status, QueueStatus) and last and read is not None and last.entries_read is not None:
-            done = (read - status.pending) - (last.entries_read - last.pending)
-            rates[status.queue] = max(0.0, done / seconds)
-        else:
-            rates[status.queue] = None
-    return rates
-
-
 def _shown(
-    figures: Sequence[QueueStatus | Unreadable],
+    figures: Sequence[Figures],
     out: Console,
     rates: dict[str, float | None] | None = None,
     lines_around: int = _LINES_AROUND,
 ) -> Group:
     """Return the table, queues in trouble first, and what is wrong; as much as a terminal has room for."""
-    ordered = sorted(figures, key=_trouble)
-    wrong = [(status.queue, line) for status in ordered for line in _wrong(status)]
+    ordered = by_trouble(figures)
+    wrong = [(status.queue, str(advice)) for status in ordered for advice in wrong_with(status)]
     room = out.height - lines_around - min(len(wrong), _TOLD_AT_MOST + 1) if out.is_terminal else len(ordered)
     room = max(room, 3)
     parts: list[Any] = [_table(ordered[:room], ordered, rates)]
@@ -212,41 +156,14 @@ def _shown(
     return Group(*parts)
 
 
-def _quiet(left_out: Sequence[QueueStatus | Unreadable]) -> str:
-    troubled = sum(1 for status in left_out if next(_wrong(status), None))
+def _quiet(left_out: Sequence[Figures]) -> str:
+    troubled = sum(1 for status in left_out if next(wrong_with(status), None))
     return f"{troubled:,} of them with something wrong" if troubled else "nothing wrong in them"
 
 
-def _trouble(status: QueueStatus | Unreadable) -> tuple[int, int]:
-    """Return what sorts the queues, the worst first, those alike as they are configured."""
-    if isinstance(status, Unreadable) or status.error:
-        return 0, 0
-    if status.waits_for_a_worker:
-        return 1, -(status.oldest_ms or 0)
-    if status.dead or status.retrying:
-        return 2, 0
-    return (3 if status.lag or status.pending else 4), 0
-
-
-def _wrong(status: QueueStatus | Unreadable) -> Iterator[str]:
-    """Yield what is wrong with a queue, and the next command."""
-    if status.error:
-        yield status.error
-    if isinstance(status, Unreadable):
-        return
-    if status.waits_for_a_worker:
-        waiting = status.lag + status.pending + (status.legacy_backlog or 0)
-        some = counted(waiting, "record waits", "records wait")
-        yield f"{some} and no worker runs: streamfea consume {status.queue}"
-    if status.retrying:
-        yield f"{counted(status.retrying, 'record has', 'records have')} failed: streamfea pending {status.queue}"
-    if status.dead:
-        yield f"{counted(status.dead, 'dead letter', 'dead letters')}: streamfea dead list {status.queue}"
-
-
 def _table(
-    rows: Sequence[QueueStatus | Unreadable],
-    everything: Sequence[QueueStatus | Unreadable],
+    rows: Sequence[Figures],
+    everything: Sequence[Figures],
     rates: dict[str, float | None] | None,
 ) -> Table:
     known = [status for status in everything if isinstance(status, QueueStatus)]
@@ -261,7 +178,7 @@ def _table(
         else:
             table.add_row(plain(status.queue), *_cells(status, with_lists), *_rate(rates, status.queue))
     if len(everything) > 1 and known:
-        totals = _total(known)
+        totals = total_of(known)
         rate = [] if rates is None else [f"{sum(rate or 0 for rate in rates.values()):,.0f}"]
         table.add_section()
         table.add_row(f"{len(everything):,} queues", *_cells(totals, with_lists), *rate, style="dim")
@@ -273,7 +190,7 @@ def _cells(status: QueueStatus, with_lists: bool) -> list[str]:
     return [
         *backlog,
         f"{status.length:,}",
-        _lag(status),
+        status.lag_text,
         f"{status.pending:,}",
         f"[yellow]{status.retrying:,}[/]" if status.retrying else "0",
         f"[bold red]{status.dead:,}[/]" if status.dead else "0",
@@ -282,31 +199,8 @@ def _cells(status: QueueStatus, with_lists: bool) -> list[str]:
     ]
 
 
-def _lag(status: QueueStatus) -> str:
-    return f"{status.lag:,}" if status.lag_exact else f"≤{status.lag:,}"
-
-
 def _rate(rates: dict[str, float | None] | None, queue: str) -> list[str]:
     if rates is None:
         return []
     rate = rates.get(queue)
     return ["-" if rate is None else f"{rate:,.0f}"]
-
-
-def _total(known: Sequence[QueueStatus]) -> QueueStatus:
-    summed = ("length", "lag", "pending", "retrying", "dead", "consumers")
-    backlogs = [status.legacy_backlog for status in known if status.legacy_backlog is not None]
-    return replace(
-        known[0],
-        **{name: sum(getattr(status, name) for status in known) for name in summed},
-        lag_exact=all(status.lag_exact for status in known),
-        lag_ms=max((status.lag_ms for status in known if status.lag_ms is not None), default=None),
-        oldest_pending_ms=max(
-            (status.oldest_pending_ms for status in known if status.oldest_pending_ms is not None), default=None
-        ),
-        legacy_backlog=sum(backlogs) if backlogs else None,
-    )
-
-
-def _largest(values: Iterable[int | None]) -> int | None:
-    return max((value for value in values if value is not None), default=None)

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 from redis import Redis
 
+from streamfea.admin.servers import open_client
 from streamfea.admin.trim import Trim
-from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, console, open_client, read_settings
+from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, console, read_settings
 from streamfea.config.settings import Queue
 from streamfea.core.wording import counted
 

@@ -127,4 +127,4 @@ def test_commands_for_argparse_are_told_and_break_nothing_else(place: Place) -> 
     place.run("initdb")
     found = {one["what"]: one for one in json.loads(place.run("check", "--json"))}
     assert found["queue q: commands"]["verdict"] == "warning"
-    assert "docs/migrating-from-azafea.md" in found["queue q: commands"]["detail"]
+    assert "docs/migrating-from-azafea.md" in found["queue q: commands"]["remedy"]

@@ -205,7 +205,7 @@ def test_all_is_meant_only_when_it_is_said(lone: Project, client: Redis, command
     bury_many(client, lone.stream, 1)
     told = run(lone, "dead", command, "q", expect=2)
     assert "add ids, or a filter" in told
-    assert "not both" in run(lone, "dead", command, "q", "1-1", "--all", expect=2)
+    assert "ids and --all are given" in run(lone, "dead", command, "q", "1-1", "--all", expect=2)
     assert len(letters(client, lone.stream)) == 1
 
 

@@ -118,7 +118,7 @@ def test_an_entry_is_found_in_whichever_queue_has_it(lone: Project, client: Redi
     assert "queue broken cannot be read: WRONGTYPE" in told
     assert "queue 5: there is no entry 7-1" in run(lone, "show", "5", "7-1", expect=1)
     for wrong in ([], ["q"], ["5"], ["q", "7-1", "7-2"]):
-        assert "which entry?" in run(lone, "show", *wrong, expect=2)
+        assert "give one id" in run(lone, "show", *wrong, expect=2)
     assert "there is no queue 'qq'" in run(lone, "show", "qq", "7-1", expect=2)
 
 

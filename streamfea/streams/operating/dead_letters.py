@@ -245,8 +245,8 @@ def _finds(match: "regex.Pattern[str]", text: str, letter: DeadLetter) -> bool:
         return match.search(text, timeout=_MATCH_SECONDS) is not None
     except TimeoutError:
         raise StreamfeaError(
-            f"--match takes too long on dead letter {letter.id}: write it without repetitions of repetitions, "
-            "as in (a+)+"
+            f"--match takes too long on dead letter {letter.id}",
+            remedy="write it without repetitions of repetitions, as in (a+)+",
         ) from None
 
 

@@ -55,6 +55,11 @@ class QueueStatus:
         return max((age_ms for age_ms in (self.lag_ms, self.oldest_pending_ms) if age_ms is not None), default=None)
 
     @property
+    def lag_text(self) -> str:
+        """The lag as people read it, marked where it is only a bound."""
+        return f"{self.lag:,}" if self.lag_exact else f"≤{self.lag:,}"
+
+    @property
     def waits_for_a_worker(self) -> bool:
         """Whether there is work and nobody to do it."""
         return not self.consumers and bool(self.lag or self.pending or self.legacy_backlog)
