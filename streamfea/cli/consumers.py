@@ -56,7 +56,7 @@ def list_(
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])
     with open_client(settings) as client:
-        found = [member for one in chosen for member in members(client, one.ref)]
+        found = [member for chosen_queue in chosen for member in members(client, chosen_queue.ref)]
     if json:
         print_json(found)
     elif found:
@@ -83,8 +83,8 @@ def prune(
     settings = read_settings(config)
     removed = kept = 0
     with open_client(settings) as client:
-        for one in settings.select([queue] if queue else []):
-            for pruned in prune_members(client, one, at_least):
+        for chosen_queue in settings.select([queue] if queue else []):
+            for pruned in prune_members(client, chosen_queue, at_least):
                 removed, kept = (removed, kept + 1) if pruned.why_kept else (removed + 1, kept)
                 shown = printable(pruned.name, one_line=True)
                 told = f"kept     {shown}: {pruned.why_kept}" if pruned.why_kept else f"removed  {shown}"
@@ -103,15 +103,15 @@ def _pid(member: Member) -> str:
 def _print(found: list[Member], *, several: bool) -> None:
     names = ["queue"] if several else []
     table = new_table(*names, "consumer", "host", "pid", "alive", "pending", "seen ago", right=["pid", "pending"])
-    for one in found:
-        cells = [one.queue] if several else []
+    for member in found:
+        cells = [member.queue] if several else []
         table.add_row(
             *cells,
-            plain(one.name),
-            plain(one.host or "-"),
-            _pid(one),
-            f"[{_ALIVE_STYLES[one.alive]}]{one.alive}[/]",
-            f"{one.pending:,}",
-            human_ms(one.idle_ms),
+            plain(member.name),
+            plain(member.host or "-"),
+            _pid(member),
+            f"[{_ALIVE_STYLES[member.alive]}]{member.alive}[/]",
+            f"{member.pending:,}",
+            human_ms(member.idle_ms),
         )
     console().print(table)

@@ -22,7 +22,7 @@ from streamfea.worker.lease import renew_every
 from streamfea.worker.monitor import SharedRunMonitor
 from streamfea.worker.stop_signal import StopSignal
 
-__all__ = ["blocked_after", "runs", "stand_in_main"]
+__all__ = ["blocked_after", "runs", "substitute_main"]
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +31,11 @@ _STOPPED_OR_GONE = ("T", "t", "Z", "X", "")
 
 
 def blocked_after(claim_idle: timedelta) -> float:
-    """Return after how many seconds without renewal someone has to stand in."""
+    """Return after how many seconds without renewal a substitute has to renew."""
     return 1.5 * renew_every(claim_idle)
 
 
-def stand_in_main(
+def substitute_main(
     stop: StopSignal,
     settings: Settings,
     queue: Queue,

@@ -24,7 +24,7 @@ from streamfea.processes.child import (
     shim_main,
     worker_main,
 )
-from streamfea.processes.lease_substitute import blocked_after, runs, stand_in_main
+from streamfea.processes.lease_substitute import blocked_after, runs, substitute_main
 from streamfea.processes.misfits import Misfits, last_words
 from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
 from streamfea.worker.loop import Predecessor
@@ -90,7 +90,7 @@ class Supervisor:
                 self._wait()
                 self._reap()
                 self._kill_overdue()
-                self._stand_in_for_the_blocked()
+                self._substitute_for_the_blocked()
         finally:
             self._misfits.end()
             killed = self._end()
@@ -239,16 +239,16 @@ class Supervisor:
             slot.timed_out = True
             slot.process.kill()
 
-    def _stand_in_for_the_blocked(self) -> None:
+    def _substitute_for_the_blocked(self) -> None:
         """Have the leases of workers renewed whose handlers keep their own threads from doing it."""
         for slot in self._slots:
             if slot.process is None or slot.process.pid is None or slot.monitor is None:
                 continue
-            if slot.stand_in is not None and slot.stand_in.is_alive():
+            if slot.substitute is not None and slot.substitute.is_alive():
                 continue
             if slot.monitor.is_blocked(blocked_after(slot.queue.claim_idle)) and runs(slot.process.pid):
                 arguments = (self._settings, slot.queue, slot.consumer, self._holder, slot.process.pid, slot.monitor)
-                slot.stand_in, _ = self._fork(stand_in_main, arguments, f"{slot.consumer}-stand-in")
+                slot.substitute, _ = self._fork(substitute_main, arguments, f"{slot.consumer}-substitute")
 
     def _end(self) -> int:
         """Stop all workers by one shared deadline; return how many had to be killed.
@@ -256,7 +256,7 @@ class Supervisor:
         They are told by the end of the pipe: what SIGTERM does in a worker, its handler may have changed.
         """
         processes = [
-            process for slot in self._slots for process in (slot.process, slot.stand_in) if process is not None
+            process for slot in self._slots for process in (slot.process, slot.substitute) if process is not None
         ]
         hidden = {slot.process for slot in self._slots if slot.hides_its_end}
         for descriptor in self._liveness:
@@ -288,7 +288,7 @@ class _Slot:
         self.consumer = ""
         self.process: ForkProcess | None = None
         self.hides_its_end = False  # by having closed the pipe that the end of a process closes
-        self.stand_in: ForkProcess | None = None
+        self.substitute: ForkProcess | None = None
         self.words: Connection | None = None
         self.monitor: SharedRunMonitor | None = None
         self.predecessors: list[Predecessor] = []

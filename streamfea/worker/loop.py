@@ -224,7 +224,7 @@ class Worker:
             every = min(_LOOK_FOR_DUE_EVERY, self._queue.backoff, self._queue.claim_idle)
             self._look_for_due_at = time.monotonic() + every.total_seconds()
         self._hold(claimed)
-        owners = {one.owner for one in claimed if one.last_error is None or one.last_error.alone}
+        owners = {claim.owner for claim in claimed if claim.last_error is None or claim.last_error.alone}
         self._end_transactions(owners - {self._group.consumer})
         self._run_alone(claimed, None)
         return bool(claimed) or not self._group.claim_finished
@@ -259,13 +259,13 @@ class Worker:
         """Run claimed entries one by one; those in whose own run a process died wait, or are buried, instead."""
         if claimed:
             self._finish()
-        for one in claimed:
+        for claim in claimed:
             if self._stop.is_set():
                 return
-            if one.last_error is not None and one.last_error.alone:
-                self._settle_death(one, dead)
+            if claim.last_error is not None and claim.last_error.alone:
+                self._settle_death(claim, dead)
                 continue
-            self._postgresql.call(lambda one=one: self._run_one(one))  # type: ignore[misc]  # bound at once
+            self._postgresql.call(lambda claim=claim: self._run_one(claim))  # type: ignore[misc]  # bound at once
 
     def _run_one(self, claimed: Claimed) -> None:
         """Count a delivery, and run the entry; raise `WorldFaultError` when PostgreSQL is away.
@@ -404,7 +404,7 @@ class Worker:
 
     def _hold(self, entries: Sequence[Claimed | Entry]) -> None:
         """Note what is ours from now on, and as what it is to be given back."""
-        ids = [one.id for one in entries]
+        ids = [entry.id for entry in entries]
         self._holding.update(zip(ids, entries, strict=True))
         self._lease.hold(ids)
 

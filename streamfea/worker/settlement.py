@@ -111,7 +111,7 @@ class Settlement:
             self._failures.note(entry_id, last_error, format_duration(delay))
 
     def _bury(self, dead: Sequence[_Dead], now_ms: int) -> None:
-        provenances = [(one[0], self._provenance(one, now_ms)) for one in dead]
+        provenances = [(letter[0], self._provenance(letter, now_ms)) for letter in dead]
         for (entry, reason, last_error), buried in zip(dead, self._group.bury(provenances), strict=True):
             if buried:
                 log.warning(

@@ -71,7 +71,7 @@ class Health:
 
     def _is_lost(self, session: Session, error: BaseException) -> bool:
         said = str(getattr(error, "orig", None) or error)
-        named = {one for one in self._noted if re.search(rf"\b{re.escape(one[1])}\b", said)}
+        named = {privilege for privilege in self._noted if re.search(rf"\b{re.escape(privilege[1])}\b", said)}
         return bool(named and named - _privileges(session))
 
 

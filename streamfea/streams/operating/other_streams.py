@@ -42,24 +42,24 @@ class OtherStreams:
         if not self._found:
             return None
 
-        def rank(one: _Stream) -> tuple[float, int]:
-            likeness = _likeness(stream, one)
-            return -likeness if likeness >= _ALIKE else 0.0, -one.length
+        def rank(other: _Stream) -> tuple[float, int]:
+            likeness = _likeness(stream, other)
+            return -likeness if likeness >= _ALIKE else 0.0, -other.length
 
         ranked = sorted(self._found, key=rank)
-        named = [f"{printable(one.name, one_line=True)} ({_about(one)})" for one in ranked[:_NAMED_AT_MOST]]
+        named = [f"{printable(other.name, one_line=True)} ({_about(other)})" for other in ranked[:_NAMED_AT_MOST]]
         more = len(ranked) - len(named)
         return f"Other streams are: {', '.join(named)}" + (f" and {more:,} more" if more else "")
 
     def has_namesake(self, stream: str) -> bool:
         """Tell whether one of them has almost the name `stream`."""
-        return any(_likeness(stream, one) >= _MISSPELT for one in self._found)
+        return any(_likeness(stream, other) >= _MISSPELT for other in self._found)
 
     @cached_property
     def _found(self) -> list[_Stream]:
         try:
             names = [name for name in self._names() if name not in self._own and _DEAD_LETTERS not in name]
-            return [one for name in names if (one := _described(self._client, name)) is not None]
+            return [other for name in names if (other := _described(self._client, name)) is not None]
         except RedisError:  # SCAN is not needed for anything else, and need not be permitted
             return []
 
