@@ -28,7 +28,7 @@ __all__ = [
     "fail_if_any_is_missing",
 ]
 
-# So many in one step of the server: a few milliseconds.
+# How many are moved in one step on the server, which takes a few milliseconds.
 _REPLAY_AT_ONCE = 100
 _PURGE_AT_ONCE = 500
 _NAMED_AT_MOST = 100

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Job(ABC):
     """A job: iterating does the work, and each step yields how many things it dealt with.
 
-    A face may stop iterating between two steps: what is done then stays done, and `so_far()` says what that is. Raises
+    A face may stop iterating between two steps. Finished steps stay done, and `so_far()` describes them. Raises
     `StreamfeaError` that says so, too, when Redis fails.
     """
 

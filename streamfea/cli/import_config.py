@@ -12,7 +12,7 @@ from streamfea.config.azafea import is_of_azafea, settings_from_azafea
 from streamfea.errors import ConfigurationError
 
 _HEAD = """\
-# Made of {path} by `streamfea import-config`. What became of what: docs/migrating-from-azafea.md
+# Made of {path} by `streamfea import-config`. The changes are explained in docs/migrating-from-azafea.md
 # `workers` are processes for each queue; passwords may be in files (password_file).
 """
 

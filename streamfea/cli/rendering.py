@@ -20,7 +20,7 @@ __all__ = ["fields_as_json", "is_safe", "plain", "print_errors", "rendered_field
 
 _DUMPED_AT_MOST = 4096
 _HIGHLIGHTED_AT_MOST = 200_000
-# Text with more than this share of what cannot be shown is no text.
+# With more than this share of unprintable characters, bytes do not count as text.
 _SHARE_OF_BINARY = 0.3
 _SHORT = 60
 _BEYOND_ASCII = 0x80

@@ -76,7 +76,7 @@ def status(
 ) -> None:
     """Show, for each queue, how much is waiting, being worked on, being retried, and dead, and what is wrong.
 
-    Queues in trouble come first. A queue that cannot be read is told of with the others, and then the exit code is 1.
+    Queues in trouble come first. A queue that cannot be read is listed with its error, and the exit code is 1.
 
     Example: streamfea status events --fail-lag 100000 --fail-age 5m
     """

@@ -26,7 +26,7 @@ _PORT = 5432  # only a part of the socket's name
 _SOCKET = f".s.PGSQL.{_PORT}"
 # PostgreSQL does not run as root. Who starts it as root starts it as this user.
 _SERVANT = "embedded_postgres"
-# What lets the servant enter folders of root's, the weaker one first: capabilities(7).
+# Capabilities that let the servant enter folders of root's, the weaker one first: capabilities(7).
 _CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
 # initdb and pg_ctl look for `postgres` by access(2), which asks without capabilities unless this bit says otherwise.
 _KEEPS_CAPABILITIES, _SETPCAP = "--securebits=+no_setuid_fixup", 8
@@ -95,7 +95,7 @@ def _start(directory: Path) -> None:
 
 
 def _owner_of(data: Path) -> pwd.struct_passwd:
-    """Return the user that a server runs as: whoever starts it, or for root the owner of its files, or the servant."""
+    """Return the user that a server runs as: this one, or for root the owner of its files, or the servant."""
     uid = os.geteuid()
     if uid == 0:
         uid = data.stat().st_uid if data.exists() else 0

@@ -15,7 +15,7 @@ _REMEDIES = {
 
 
 def complaint(error: BaseException) -> str:
-    """Return what happened in a line, whoever raised it."""
+    """Return an error in one line."""
     return complaint_of_server(error) or failure(error)
 
 

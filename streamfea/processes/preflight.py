@@ -45,7 +45,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
             postgresql = OutageRetry("PostgreSQL", _is_worth_waiting, stop)
             redis = OutageRetry("Redis", is_outage, stop)
             errors |= postgresql.call(lambda: _tables_lacking(engine, handlers, tables, is_whole=not errors))
-            redis.call(client.time)  # whoever is not let in is so with every queue; PING may not be permitted
+            redis.call(client.time)  # a refused login concerns every queue; PING may not be permitted
             for queue in (handler.queue for handler in handlers if handler.queue.name not in errors):
                 group = GroupConsumer(client, queue.ref, "preflight", queue.claim_idle)
                 join = joining(group, ledger_of(queue), open_sessions(engine), redis, postgresql)
@@ -77,7 +77,7 @@ def _tables_lacking(
 ) -> dict[str, ConfigurationError]:
     """Return by queue what its tables still lack.
 
-    Unless `is_whole`, a handler that cannot be imported may have left models behind, which are nobody's.
+    Unless `is_whole`, a handler that cannot be imported may have left models behind that belong to no handler.
     """
     schemas = [schema for schema in all_schemas(handlers) if is_whole or schema.name != OTHER_MODELS]
     if create:

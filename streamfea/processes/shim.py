@@ -57,7 +57,7 @@ def feeding(
 
 
 class Shim:
-    """Feeds one queue's stream, in a thread, so that whoever started it hears a signal while it waits for elements."""
+    """Feeds one queue's stream in a thread, so that the main thread hears signals while this one waits for elements."""
 
     def __init__(self, settings: Settings, queue: Queue, stop: StopSignal, *, until_empty: bool = False) -> None:
         self._queue = queue

@@ -308,7 +308,7 @@ class _Slot:
             self._delay = _FIRST_DELAY_SECONDS
             self.predecessors.clear()
         how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
-        # With a name that stays, only how the last process died says anything of what it has left.
+        # With a name that stays, only the last process' end tells about the entries that it has left.
         self.predecessors = [other for other in self.predecessors if other.consumer != self.consumer]
         self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
         self.timed_out = False

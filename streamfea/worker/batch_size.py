@@ -37,7 +37,7 @@ class AdaptiveBatchSize:
         return count * self._seconds_per_record <= seconds and 2 * count * self._bytes_per_record <= self._batch_bytes
 
     def slow_down(self) -> None:
-        """Ask for half as many for now: a server cuts off whoever wants a longer reply than it may send."""
+        """Ask for half as many for a while: a server cuts off clients whose replies exceed its output-buffer limit."""
         self._most = max(1, self.count // 2)
 
     def start_small(self) -> None:

@@ -41,8 +41,8 @@ _FORGET_AFTER = timedelta(hours=1)
 class Janitor:
     """Applies the `retention` and forgets dead consumers; of a group's workers, one at a time does it.
 
-    The lock is the turn: whoever gets it tidies up once, and it expires when the next turn is due. Should two turns
-    overlap all the same, nothing is lost: every step is atomic by itself.
+    The lock is the turn: the worker that gets it tidies up once, and the lock expires when the next turn is due. If two
+    turns overlap all the same, nothing is lost: every step is atomic by itself.
 
     `prune_ledger` is given the oldest id that the stream still knows; it returns whether it is to be called again soon.
     """

@@ -63,7 +63,7 @@ class Lease:
             self._lost.difference_update(entry_ids)
 
     def renew(self) -> set[str]:
-        """Renew what is held; return the ids of what others have claimed meanwhile, which is not held any more.
+        """Renew the held entries; return the ids of those that others have claimed, which are not held any more.
 
         Raises what redis-py raises when the server is away.
         """
@@ -98,5 +98,5 @@ class Lease:
 
 
 def renew_every(claim_idle: timedelta) -> float:
-    """Return how many seconds lie between two renewals of what a worker holds, and of its name."""
+    """Return the seconds between two renewals of held entries and of the name."""
     return min(claim_idle.total_seconds() / 3, NameLock.RENEW_EVERY_SECONDS)

@@ -251,7 +251,7 @@ class Worker:
 
         PostgreSQL may not know that it is dead.
         """
-        with suppress(DBAPIError):  # whoever needs it next meets that, too
+        with suppress(DBAPIError):  # the next statement meets the same error
             end_transactions(self._sessions, self._queue.ref, {self._group.consumer})
         return self._ours(entries)
 

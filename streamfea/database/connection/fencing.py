@@ -38,7 +38,7 @@ def session_name(ref: GroupRef, consumer: str) -> str:
 def end_transactions(sessions: Callable[[], Session], ref: GroupRef, consumers: Iterable[str]) -> int:
     """End the sessions of `consumers` of a group, and with them their transactions; return how many there were.
 
-    Whoever finds its session ended starts its transaction anew, as after any lost connection.
+    A worker whose session was ended starts its transaction anew, as after any lost connection.
     """
     with sessions() as session:
         names = [session_name(ref, consumer) for consumer in consumers]

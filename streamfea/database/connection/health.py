@@ -84,7 +84,7 @@ def wait_for_locks_less(connection: Connection) -> None:
 
 
 def _privileges(session: Session) -> set[tuple[str, str, str]]:
-    """Return schema, name and privilege of what the search path leads to, or a model's schema."""
+    """Return schema, name and privilege of each table in the search path, or in a model's schema."""
     schemas = sorted({table.schema for table in Base.metadata.tables.values() if table.schema is not None})
     rows = session.execute(_PRIVILEGES, {"schemas": schemas, "at_most": _NOTED_AT_MOST})
     return {(row.nspname, row.relname, row.privilege) for row in rows}

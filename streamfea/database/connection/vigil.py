@@ -52,7 +52,7 @@ class VigilantConnection(psycopg.Connection[Any]):
     """A connection that raises `OperationalError` when PostgreSQL has silently stopped working for it.
 
     `backend_pid` is the backend that has its transaction; behind a pooler, which serves clients in turn, that of an
-    earlier one will do: whoever asks later and is answered proves that this connection has had its turn.
+    earlier one will do: an answer to a later question proves that this connection has had its turn.
     """
 
     options: dict[str, Any]

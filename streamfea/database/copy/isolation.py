@@ -78,7 +78,7 @@ class CopyIsolation:
                 self._write_one(suspect, own)
                 after = after[len(own) :]
             rows = after
-            # The next culprit is likely as near: much of what comes after it would be sent in vain.
+            # The next culprit is probably as near, and rows behind it would be sent in vain.
             reach = first + _SENT_AGAIN
 
     def _without_lacking(self, rows: list[Row]) -> list[Row]:

@@ -71,7 +71,7 @@ def create_all(engine: Engine, schemas: Sequence[HandlerSchema]) -> Changes:
 def migrate_all(engine: Engine, schemas: Sequence[HandlerSchema]) -> Changes:
     """Bring everything to the newest state, in one transaction: all of it, or none.
 
-    Views that are in a migration's way, or whose queries have changed, are made anew, and granted to whom they were.
+    Views that are in a migration's way, or whose queries have changed, are created anew with their former grants.
     """
     migrations = Migrations(schemas)
     changes = Changes()

@@ -1,7 +1,7 @@
 """Materialised views in the database: create them, drop them, see which are no longer what their models say.
 
 Dropping a view takes everybody's rights to it away, and fails when somebody has made another from it. So one that is as
-its model says is left alone, and one that is made anew is granted to whom it was.
+its model says is left alone, and one that is created anew keeps its grants.
 """
 
 import hashlib

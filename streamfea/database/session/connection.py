@@ -97,7 +97,7 @@ def _note_statement(
 
 
 def _is_savepoint(context: Any) -> bool:
-    """Tell whether SQLAlchemy itself sends a statement about a savepoint, of which it keeps account."""
+    """Tell whether SQLAlchemy itself sends this statement about a savepoint that it has registered."""
     return isinstance(getattr(context, "invoked_statement", None), _SAVEPOINT_STATEMENTS)
 
 

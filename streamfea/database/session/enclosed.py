@@ -125,7 +125,7 @@ class EnclosedTransaction(OwnTransaction):
             raise TransactionAborted("the handler ended the transaction, which exactly-once does not allow")
 
     def _commit(self) -> None:
-        """Commit, of which listeners hear as of one commit."""
+        """Commit; listeners hear of a single commit."""
         session = self.session
         session.dispatch.before_commit(session)
         session.flush()
@@ -144,7 +144,7 @@ class EnclosedTransaction(OwnTransaction):
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:
-        """Keep a commit, of what is a savepoint to PostgreSQL or more than a record's, from listeners."""
+        """Hide a commit from listeners that is a savepoint in PostgreSQL, or more than the record's own."""
         session: Any = self.session
         dispatch = session.dispatch
         session.dispatch = _WithoutCommits(dispatch)

@@ -116,7 +116,7 @@ class NewRows:
             self._impure.add(entry_id)
 
     def forget_aside(self) -> None:
-        """Let go of what the record at hand has added."""
+        """Forget the objects that the current record has added."""
         for instance in self._aside:
             leave_session(instance)
         self._aside.clear()
@@ -156,9 +156,9 @@ class NewRows:
             self.rows.clear()
 
     def start_writing(self, session: "DbSession") -> None:
-        """Send the rows of kept records, the first in their transaction; whoever writes them waits for the answer.
+        """Begin the COPY of kept records' rows, as the first statement of the transaction.
 
-        And meets whatever keeps them from being sent.
+        The writer waits for its end, and meets the error if the rows cannot be sent.
         """
         if self.rows and not any(row.lacks for row in self.rows) and len(turns(self.rows)) == 1:
             with suppress(SQLAlchemyError):  # from connecting

@@ -188,7 +188,7 @@ class SharedTransaction(OwnTransaction):
         self._new_rows.leave_out(entry_ids)
 
     def start_writing(self) -> None:
-        """Send the rows of kept records, if they are all that there is; whoever commits waits for the answer."""
+        """Begin the COPY of kept records' rows, if nothing else is to be written; the commit waits for its end."""
         self._new_rows.start_writing(self.session)
 
     @property

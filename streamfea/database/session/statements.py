@@ -14,7 +14,7 @@ _OF_ROWS = re.compile(
     _COMMENTS + r"(?:select|insert|update|delete|merge|with|values|table|copy|explain|show|fetch|move|close)\b",
     re.IGNORECASE | re.DOTALL,
 )
-# Functions that do what such statements do; and a second statement, of which the first tells nothing.
+# Functions that do the same as such statements, and a second statement behind the first.
 _LIKE_OTHERS = re.compile(r"\bset_config\b|\bpg_notify\b|\bdblink|\bpg_export_snapshot\b|;\s*\S", re.IGNORECASE)
 
 _START = r"(?:^|;)" + _COMMENTS

@@ -30,7 +30,7 @@ def open_redis(settings: RedisSettings, block: timedelta = timedelta(0)) -> Redi
     """Return a client for `settings` that may wait up to `block` for an answer; nothing is connected yet.
 
     The time-out of the socket has to exceed the longest BLOCK, or every quiet stream looks like a dead server.
-    Nothing is tried again behind our back: whoever waits for a server says so.
+    The client repeats nothing by itself: callers that wait for a server log it.
 
     An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be, and
     `ConfigurationError` when the URL has options that nobody knows.

@@ -127,7 +127,7 @@ class GroupConsumer:
 
     @property
     def claim_finished(self) -> bool:
-        """Whether the last `claim` has reached the end of what is pending."""
+        """Whether the last `claim` has reached the end of the pending entries."""
         return self._cursor == _START
 
     def take_over(self, dead_consumer: str, count: int, after: str | None) -> tuple[list[Claimed], str | None]:

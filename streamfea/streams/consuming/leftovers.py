@@ -11,7 +11,7 @@ from streamfea.streams.connection.scripts import Scripts
 __all__ = ["Sweeper", "count_retrying"]
 
 _BEGINNING = "0"
-# So many are looked at one by one at most: some ten milliseconds of the server's time, a page of a hundred at a time.
+# At most this many are looked at one by one, in pages of a hundred: some ten milliseconds of the server's time.
 _COUNT_AT_MOST = 10_000
 
 

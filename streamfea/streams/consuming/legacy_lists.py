@@ -20,7 +20,7 @@ _SLICE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """So many elements went from the list `key` to the stream."""
+    """How many elements were moved from the list `key` to the stream."""
 
     key: str
     elements: int

@@ -150,7 +150,7 @@ class NameLock:
 def consumer_name(name: str | None, number: int) -> str:
     """Return the name of worker `number` of a queue: one that stays, if the user gave a name, else a new one.
 
-    A new name is never used twice: what is pending for it is known to be nobody's work any more once its process died.
+    A new name is never used twice. Once its process has died, nobody works on the entries that are pending for it.
     """
     if name:
         return f"{name}-{number}"

@@ -37,7 +37,9 @@ class Reader:
 
     def __init__(self, client: Redis, group: GroupConsumer, batch_bytes: int) -> None:
         self._client: Any = client  # redis-py leaves the types of replies open
-        client.set_response_callback("XREADGROUP", _delivered)  # for all uses of this client, of which there is one
+        client.set_response_callback(
+            "XREADGROUP", _delivered
+        )  # for all uses of this client, which only this reader has
         self._group = group
         self._ref = group.ref
         self._batch_bytes = batch_bytes
@@ -96,7 +98,7 @@ class Reader:
             self._was_refused = False
 
     def forget(self) -> None:
-        """Acknowledge nothing of what waits for that: it was of a stream, or a group, that is gone."""
+        """Drop the pending acknowledgements: their stream or group is gone."""
         with self._lock:
             self._waiting = []
             self._was_refused = False

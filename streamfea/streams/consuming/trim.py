@@ -37,12 +37,12 @@ class Trimmer:
         self._between = _BEGINNING
 
     def trim(self) -> int:
-        """Remove a slice of what lies before the first unacknowledged entry; return how many, 0 at the end."""
+        """Remove some entries before the first unacknowledged one; return how many, 0 at the end."""
         arguments = [*self._limits, _REMOVE_AT_MOST, _LOOK_AT_MOST, self._group, MARK_PREFIX]
         return int(self._scripts.run("trim", [self._stream], arguments))
 
     def trim_between(self) -> int:
-        """Remove acknowledged entries from the next page of what lies behind that; return how many.
+        """Remove acknowledged entries from the next page behind that; return how many.
 
         Looks at all entries, a page a call, so that one that stays pending for hours does not keep all after it.
         """

@@ -225,7 +225,7 @@ def _replay_large(client: Redis, dead: str, stream: str, letter_id: str) -> str:
         for _, parts in letters:
             ours = [place for place, name in enumerate(parts[::2]) if name == _FIRST.encode()]
             own = parts[: 2 * ours[-1]] if ours else parts
-            pipeline.xdel(dead, "0-0")  # refused before anything is done to whom removing is not permitted
+            pipeline.xdel(dead, "0-0")  # refused at once if this user may not remove entries
             pipeline.execute_command("XADD", stream, "*", *own)
             Scripts(pipeline).run("remove_replayed", [dead, stream], [letter_id, len(own)])
 

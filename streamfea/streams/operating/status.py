@@ -17,7 +17,7 @@ from streamfea.streams.operating.members import members
 
 __all__ = ["QueueStatus", "group_info", "queue_status"]
 
-# So many entries are counted one by one at most, on the server: some ten milliseconds.
+# At most this many entries are counted one by one on the server: some ten milliseconds.
 _COUNT_AT_MOST = 10_000
 
 

@@ -4,7 +4,7 @@
 -- ARGV  group, ids
 -- Reply how many were pending
 --
--- A script for the sake of what it begins with: only in the stream that the entries were read from.
+-- A script for the sake of its first check: it acknowledges only in the stream that the entries were read from.
 local acknowledged, at_once = 0, 5000 -- LUAI_MAXCSTACK is 8000
 for i = 2, #ARGV, at_once do
     acknowledged = acknowledged

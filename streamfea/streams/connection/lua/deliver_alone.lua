@@ -5,7 +5,7 @@
 -- Reply {deliveries, {field, value, ...}}; false when the entry is not ours any more;
 --       {deliveries} when it was deleted from the stream: it is acknowledged then
 --
--- Atomic, so that whoever finds the entry after a crash can tell that it was this entry's own run that died.
+-- Atomic, so that a worker which finds the entry after a crash can tell that this entry's own run died.
 redis.replicate_commands() -- 6.2 refuses to write after XPENDING or TIME otherwise; later versions always do this
 local stream, errors = KEYS[1], KEYS[2]
 local group, consumer, id = ARGV[1], ARGV[2], ARGV[3]

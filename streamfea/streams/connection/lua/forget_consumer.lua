@@ -5,8 +5,8 @@
 -- Reply 1 for each in order, also when there is no such consumer; 0 when something is pending for it or it was seen, and
 --       then it stays
 --
--- Atomic, because XGROUP DELCONSUMER drops what is pending, and that would be lost. Several at once, because asking
--- who was seen when is answered for all consumers of the group, of which there may be thousands.
+-- Atomic, because XGROUP DELCONSUMER drops what is pending, and that would be lost. Several at once, because
+-- XINFO answers for all consumers of the group, and there may be thousands.
 redis.replicate_commands() -- 6.2 refuses to write after XPENDING or TIME otherwise; later versions always do this
 local stream = KEYS[1]
 local group, idle = ARGV[1], tonumber(ARGV[2])

@@ -31,7 +31,7 @@ for i = 5 + count, #ARGV do
         local last_error = text and cjson.decode(text)
         local waits = last_error and not last_error.alone
         if waits or idle >= claim_idle or dead[consumer] or force then
-            -- Whoever claims it looks at both, the idle time and when it is due.
+            -- A claim looks at both, the idle time and the due time.
             local left = redis.call(
                 'XCLAIM', stream, group, consumer, 0, id, 'IDLE', math.max(idle, claim_idle), 'JUSTID'
             )
