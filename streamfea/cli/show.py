@@ -30,7 +30,7 @@ from streamfea.core.wording import counted, human_ms
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.streams.connection.clock import age_ms, server_now_ms
 from streamfea.streams.connection.errors import must_stop, reason_of
-from streamfea.streams.operating.find_entry import EntryView, look_up
+from streamfea.streams.operating.find_entry import EntryView, find_entry
 
 __all__ = ["print_view", "register", "view_as_json"]
 
@@ -84,7 +84,7 @@ def _look_in(client: Redis, queues: Sequence[Queue], wanted: str) -> list[tuple[
     unreadable: list[str] = []
     for queue in queues:
         try:
-            view = look_up(client, queue.ref, queue.claim_idle, wanted)
+            view = find_entry(client, queue.ref, queue.claim_idle, wanted)
         except RedisError as error:
             if len(queues) == 1 or not must_stop(error):
                 raise

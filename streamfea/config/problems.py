@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["MASK", "check_database_url", "check_redis_url", "is_secret", "masked", "mistakes_in", "suggestion"]
+__all__ = ["MASK", "check_database_url", "check_redis_url", "is_secret", "masked", "problems_in", "suggestion"]
 
 MASK = "**********"  # as pydantic masks its secrets
 _SECRET = re.compile(
@@ -71,7 +71,7 @@ def _masked_parameter(match: re.Match[str]) -> str:
     return f"{match[1]}{match[2]}={MASK}" if is_secret(match[2]) else match[0]
 
 
-def mistakes_in(error: ValidationError | None, source: str, variables: Sequence[str], root: type[BaseModel]) -> str:
+def problems_in(error: ValidationError | None, source: str, variables: Sequence[str], root: type[BaseModel]) -> str:
     """Return a line for each mistake in `source`, under a line that counts them; `variables` are unknown ones."""
     lines = list(dict.fromkeys(_line(problem, root) for problem in (error.errors() if error else [])))
     lines += [

@@ -38,7 +38,7 @@ from streamfea.config.problems import (
     check_redis_url,
     is_secret,
     masked,
-    mistakes_in,
+    problems_in,
     suggestion,
 )
 from streamfea.config.retention import ACKED, Retention, parse_retention
@@ -376,7 +376,7 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         settings = Settings(source=str(source))
     except ValidationError as error:
-        mistakes = mistakes_in(error, str(source), unknown, Settings)
+        mistakes = problems_in(error, str(source), unknown, Settings)
         raise ConfigurationError(mistakes) from None  # the cause would show values, passwords among them
     except SettingsError as error:
         if not unknown:
@@ -387,7 +387,7 @@ def load_settings(path: Path | None = None) -> Settings:
     except RecursionError:
         raise ConfigurationError(f"cannot read {source}: nested too deeply") from None
     if unknown:
-        raise ConfigurationError(mistakes_in(None, "the environment", unknown, Settings))
+        raise ConfigurationError(problems_in(None, "the environment", unknown, Settings))
     return settings
 
 

@@ -14,7 +14,7 @@ from streamfea.streams.operating.dead_letters import DeadLetter, dead_letters
 from streamfea.streams.operating.pending import PendingEntry, pending_entry
 from streamfea.streams.operating.status import group_info
 
-__all__ = ["EntryView", "look_up", "view_of_letter"]
+__all__ = ["EntryView", "find_entry", "view_of_letter"]
 
 State = Literal["waiting", "in-flight", "retrying", "stranded", "acknowledged", "dead"]
 
@@ -51,7 +51,7 @@ class EntryView:
         return self.letter.deliveries if self.letter else self.pending.deliveries if self.pending else None
 
 
-def look_up(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str) -> EntryView | None:
+def find_entry(client: Redis, ref: GroupRef, claim_idle: timedelta, entry_id: str) -> EntryView | None:
     """Return the entry with this id; None when there is none, nor a dead letter of it or with this id.
 
     May look through all dead letters.

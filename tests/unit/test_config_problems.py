@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamfea.config.problems import MASK, check_database_url, check_redis_url, masked, mistakes_in, suggestion
+from streamfea.config.problems import MASK, check_database_url, check_redis_url, masked, problems_in, suggestion
 from streamfea.config.settings import Settings
 
 _GOOD: dict[str, Any] = {
@@ -25,8 +25,8 @@ def told(*variables: str, **sections: Any) -> str:
     try:
         Settings(**given)
     except ValidationError as error:
-        return mistakes_in(error, "x.toml", variables, Settings)
-    return mistakes_in(None, "x.toml", variables, Settings)
+        return problems_in(error, "x.toml", variables, Settings)
+    return problems_in(None, "x.toml", variables, Settings)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_what_cannot_be_decoded_is_a_mistake_of_the_configuration(annotation: An
         (int, "int"),
         (Plain, "Plain"),
         (dict[str, int], "dict[str, int]"),
-        (Plain | None, "tests.unit.test_records.Plain | None"),
+        (Plain | None, "tests.unit.test_decoding.Plain | None"),
         (Optional[int], "Optional[int]"),  # noqa: UP045 - people write it so
     ],
 )
