@@ -26,8 +26,8 @@ from streamfea.processes.child import (
 )
 from streamfea.processes.lease_substitute import blocked_after, runs, substitute_main
 from streamfea.processes.misfits import Misfits, last_words
+from streamfea.processes.slots import Slot
 from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
-from streamfea.worker.loop import Predecessor
 from streamfea.worker.monitor import SharedRunMonitor
 from streamfea.worker.stop_signal import StopSignal
 
@@ -38,9 +38,6 @@ log = structlog.get_logger(__name__)
 _fork = multiprocessing.get_context("fork")
 
 _CANNOT_WORK = 2  # the exit code of a worker whose configuration cannot work
-_FIRST_DELAY_SECONDS = 0.5
-_LONGEST_DELAY_SECONDS = 30.0
-_LIVED_LONG_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 1.0
 
 
@@ -67,8 +64,8 @@ class Supervisor:
         self._holder = NameHolder.here()
         self._liveness = os.pipe()
         self._misfits = Misfits(self._start_trial)
-        self._slots = [_Slot(queue, number) for queue in queues for number in range(1, queue.workers + 1)]
-        self._slots += [_Slot(queue, 0, is_shim=True) for queue in queues if queue.legacy_lists]
+        self._slots = [Slot(queue, number) for queue in queues for number in range(1, queue.workers + 1)]
+        self._slots += [Slot(queue, 0, is_shim=True) for queue in queues if queue.legacy_lists]
 
     def stop_at_once(self) -> None:
         """Do not wait for the workers any more; safe in a signal handler."""
@@ -102,7 +99,7 @@ class Supervisor:
         if self._until_empty and not self._stop.is_set() and (errors := self._misfits.errors()):
             raise QueuesError(errors)
 
-    def _awaits(self, slot: "_Slot") -> bool:
+    def _awaits(self, slot: Slot) -> bool:
         """Tell whether there is still something to do in `slot`."""
         return slot.is_awaited() and not (self._until_empty and slot.queue.name in self._misfits)
 
@@ -151,7 +148,7 @@ class Supervisor:
             ):
                 self._start(slot)
 
-    def _start(self, slot: "_Slot") -> None:
+    def _start(self, slot: Slot) -> None:
         slot.consumer = consumer_name(self._name, slot.number)
         main, arguments = self._job(slot)
         slot.process, slot.words = self._fork(main, arguments, slot.consumer)
@@ -170,7 +167,7 @@ class Supervisor:
         sender.close()
         return process, receiver
 
-    def _job(self, slot: "_Slot") -> tuple[Callable[..., None], tuple[Any, ...]]:
+    def _job(self, slot: Slot) -> tuple[Callable[..., None], tuple[Any, ...]]:
         """Return what the process in `slot` is to run."""
         if slot.is_shim:
             return shim_main, (self._settings, slot.queue)
@@ -196,7 +193,7 @@ class Supervisor:
             if slot.process is not None and not slot.process.is_alive():
                 self._note_end(slot, slot.process)
 
-    def _note_end(self, slot: "_Slot", process: ForkProcess) -> None:
+    def _note_end(self, slot: Slot, process: ForkProcess) -> None:
         process.join()
         slot.process = None
         code = process.exitcode
@@ -276,48 +273,6 @@ class Supervisor:
                 process.kill()
             process.join()
         return killed
-
-
-class _Slot:
-    """The place of one worker, or of a queue's shim, and who is in it."""
-
-    def __init__(self, queue: Queue, number: int, *, is_shim: bool = False) -> None:
-        self.queue = queue
-        self.number = number
-        self.is_shim = is_shim
-        self.consumer = ""
-        self.process: ForkProcess | None = None
-        self.hides_its_end = False  # by having closed the pipe that the end of a process closes
-        self.substitute: ForkProcess | None = None
-        self.words: Connection | None = None
-        self.monitor: SharedRunMonitor | None = None
-        self.predecessors: list[Predecessor] = []
-        self.started_at = 0.0
-        self.start_at = 0.0
-        self.finished = False
-        self.timed_out = False
-        self._delay = _FIRST_DELAY_SECONDS
-
-    def is_awaited(self) -> bool:
-        """Tell whether `until_empty` has to wait for it; a shim goes on until the workers find its lists empty, too."""
-        return not self.finished and not self.is_shim
-
-    def restart_after(self, how: str) -> float:
-        """Plan the next start of a place whose worker died; return in how many seconds that is."""
-        if time.monotonic() - self.started_at > _LIVED_LONG_SECONDS:
-            self._delay = _FIRST_DELAY_SECONDS
-            self.predecessors.clear()
-        how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
-        # With a name that stays, only the last process' end tells about the entries that it has left.
-        self.predecessors = [other for other in self.predecessors if other.consumer != self.consumer]
-        self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
-        self.timed_out = False
-        # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.
-        if self.monitor is not None and self.monitor.seconds() > 0:
-            self._delay = _FIRST_DELAY_SECONDS
-        delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECONDS)
-        self.start_at = time.monotonic() + delay
-        return delay
 
 
 def _signal_name(number: int) -> str:

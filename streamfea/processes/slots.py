@@ -1,0 +1,57 @@
+"""The places of a supervisor's processes: when the next one starts, and whose work it takes over."""
+
+import time
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
+
+from streamfea.config.settings import Queue
+from streamfea.worker.loop import Predecessor
+from streamfea.worker.monitor import SharedRunMonitor
+
+__all__ = ["Slot"]
+
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 30.0
+_LIVED_LONG_SECONDS = 10.0
+
+
+class Slot:
+    """The place of one worker, or of a queue's shim, and who is in it."""
+
+    def __init__(self, queue: Queue, number: int, *, is_shim: bool = False) -> None:
+        self.queue = queue
+        self.number = number
+        self.is_shim = is_shim
+        self.consumer = ""
+        self.process: ForkProcess | None = None
+        self.hides_its_end = False  # by having closed the pipe that the end of a process closes
+        self.substitute: ForkProcess | None = None
+        self.words: Connection | None = None
+        self.monitor: SharedRunMonitor | None = None
+        self.predecessors: list[Predecessor] = []
+        self.started_at = 0.0
+        self.start_at = 0.0
+        self.finished = False
+        self.timed_out = False
+        self._delay = _FIRST_DELAY_SECONDS
+
+    def is_awaited(self) -> bool:
+        """Tell whether `until_empty` has to wait for it; a shim goes on until the workers find its lists empty, too."""
+        return not self.finished and not self.is_shim
+
+    def restart_after(self, how: str) -> float:
+        """Plan the next start of a place whose worker died; return in how many seconds that is."""
+        if time.monotonic() - self.started_at > _LIVED_LONG_SECONDS:
+            self._delay = _FIRST_DELAY_SECONDS
+            self.predecessors.clear()
+        how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
+        # With a name that stays, only the last process' end tells about the entries that it has left.
+        self.predecessors = [other for other in self.predecessors if other.consumer != self.consumer]
+        self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
+        self.timed_out = False
+        # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.
+        if self.monitor is not None and self.monitor.seconds() > 0:
+            self._delay = _FIRST_DELAY_SECONDS
+        delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECONDS)
+        self.start_at = time.monotonic() + delay
+        return delay
