@@ -4,7 +4,7 @@
 default:
     @just --list
 
-# Everything that needs no server: format, lint, types, layers, links, what must not be committed
+# Everything that needs no server: format, lint, types, layers, links, sizes, what must not be committed
 check:
     ruff format --check .
     ruff check .
@@ -12,6 +12,7 @@ check:
     lint-imports
     python .ci/hosts.py
     python .ci/links.py
+    python .ci/sizes.py
     pytest -q -p no:randomly tests/unit/test_layout.py
 
 # The tests, on real servers that they start themselves, and the slowest ten of them

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FILE, _FUNCTION = 300, 50
-_SLACK = 25
+_SLACK = 40  # a limit need not follow every line
 _LIMITS = Path(__file__).with_name("sizes.toml")
 
 
