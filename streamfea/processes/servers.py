@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from streamfea.config.settings import Queue, Settings
 from streamfea.database.connection import errors as postgresql
 from streamfea.database.connection.engine import open_database
+from streamfea.database.connection.vigil import RunClock
 from streamfea.errors import ConfigurationError
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.connection.errors import must_stop, reason_of, remedy_of
@@ -19,9 +20,11 @@ __all__ = ["open_servers"]
 
 
 @contextmanager
-def open_servers(settings: Settings, queue: Queue, name: str) -> Iterator[tuple[Engine, Redis]]:
+def open_servers(
+    settings: Settings, queue: Queue, name: str, clock: RunClock | None = None
+) -> Iterator[tuple[Engine, Redis]]:
     """Open both servers, close them afterwards, and turn what only the operator can mend into a sentence."""
-    engine = open_database(settings.database, name)
+    engine = open_database(settings.database, name, clock)
     client = open_redis(settings.redis, queue.block)
     try:
         yield engine, client

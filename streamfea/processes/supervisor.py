@@ -220,11 +220,11 @@ class Supervisor:
         for slot in self._slots:
             if slot.process is None or slot.monitor is None or slot.process.pid is None or slot.timed_out:
                 continue
-            if slot.monitor.seconds() <= slot.queue.timeout.total_seconds():
+            if slot.monitor.counted_seconds() <= slot.queue.timeout.total_seconds():
                 continue
             # Stopped first, so that a record that ends this very moment does not let the next one pay for it.
             os.kill(slot.process.pid, signal.SIGSTOP)
-            if slot.monitor.seconds() <= slot.queue.timeout.total_seconds():
+            if slot.monitor.counted_seconds() <= slot.queue.timeout.total_seconds():
                 os.kill(slot.process.pid, signal.SIGCONT)
                 continue
             log.error(

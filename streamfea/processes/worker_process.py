@@ -54,7 +54,7 @@ def run_worker(
     _collect_garbage_less_often()
     sys.setswitchinterval(_SWITCH_SECONDS)
     ledger = ledger_of(queue)
-    with open_servers(settings, queue, session_name(queue.ref, consumer)) as (engine, client):
+    with open_servers(settings, queue, session_name(queue.ref, consumer), monitor) as (engine, client):
         event.listen(engine, "connect", lambda connection, _: keep_from_children(connection))
         group = GroupConsumer(client, queue.ref, consumer, queue.claim_idle)
         Worker(

@@ -5,13 +5,14 @@ import mmap
 import time
 
 from streamfea.core.entry import Entry
+from streamfea.database.connection.vigil import RunClock
 
 __all__ = ["RunMonitor", "SharedRunMonitor"]
 
 _LONGEST_ENTRY_ID = 64
 
 
-class RunMonitor:
+class RunMonitor(RunClock):
     """Hears when a record starts and ends, and that the process' threads run. The supervisor reads it."""
 
     def started(self, entry: Entry) -> None:
@@ -32,6 +33,8 @@ class _Shared(ctypes.Structure):
     _fields_ = (
         ("since", ctypes.c_double),
         ("beat_at", ctypes.c_double),
+        ("paused_at", ctypes.c_double),
+        ("not_counted", ctypes.c_double),
         ("entry_id", ctypes.c_char * _LONGEST_ENTRY_ID),
     )
 
@@ -48,6 +51,7 @@ class SharedRunMonitor(RunMonitor):
     def started(self, entry: Entry) -> None:
         """`entry`'s record is about to run."""
         self._shared.entry_id = entry.id.encode()
+        self._shared.not_counted = 0.0
         self._shared.since = time.monotonic()
 
     def ended(self) -> None:
@@ -67,6 +71,25 @@ class SharedRunMonitor(RunMonitor):
         """Return for how long the record has been running; 0 when none does."""
         since = float(self._shared.since)
         return time.monotonic() - since if since else 0.0
+
+    def pause(self) -> None:
+        """PostgreSQL has gone silent."""
+        self._shared.paused_at = time.monotonic()
+
+    def resume(self, *, counts: bool) -> None:
+        """Go on; what has passed since `pause()` is the record's after all if it `counts`."""
+        if not counts:
+            self._shared.not_counted += self._paused_seconds()
+        self._shared.paused_at = 0.0
+
+    def counted_seconds(self) -> float:
+        """Return for how long the record has been running while PostgreSQL was there for it."""
+        return self.seconds() - float(self._shared.not_counted) - self._paused_seconds()
+
+    def _paused_seconds(self) -> float:
+        """Return for how long of the record's run the clock has been paused."""
+        paused_at, since = float(self._shared.paused_at), float(self._shared.since)
+        return time.monotonic() - max(paused_at, since) if paused_at and since else 0.0
 
     def running(self) -> tuple[str, float] | None:
         """Return the id of the entry whose record runs, and for how many seconds it has; None when none does."""

@@ -23,6 +23,7 @@ SQL = {
     "sort too much": "SET LOCAL work_mem = '64kB'; SET LOCAL temp_file_limit = '1kB';"
     "SELECT count(*) FROM (SELECT n FROM generate_series(1, 300000) AS n ORDER BY n DESC OFFSET 1) AS sorted",
     "write nothing": "SET TRANSACTION READ ONLY",
+    "take far too long": "SELECT pg_sleep(60)",
     "take long": "SELECT pg_sleep(3)",
     "name no table": "SELECT * FROM never_there",
 }

@@ -45,6 +45,18 @@ def test_records_that_kill_their_worker_are_buried_and_no_others(
     assert max(map(float, pauses)) <= 1, "the queue does not wait longer and longer for them"
 
 
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_a_statement_that_takes_too_long_is_no_wait_for_postgresql(
+    project: Project, client: Redis, guarantee: str
+) -> None:
+    project.configure("ender", max_deliveries=1, backoff="100ms", timeout="2500ms", guarantee=guarantee)
+    project.run("initdb")
+    add(client, project, {"n": 0, "do": "take far too long"}, {"n": 1})
+    project.run("consume", "--until-empty")
+    [letter] = letters(client, project)
+    assert (json.loads(letter["record"])["n"], letter["streamfea-reason"]) == (0, "timeout")
+
+
 @pytest.mark.parametrize(("death", "reason"), [("exit", "crashed"), ("hang", "timeout")])
 def test_a_record_that_kills_is_tried_as_often_as_any_other(
     project: Project, client: Redis, rows: Rows, death: str, reason: str

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from streamfea.config.settings import DatabaseSettings
 from streamfea.database.connection.pooler import NAME_OF_ALL, heed_pooler
-from streamfea.database.connection.vigil import keep_vigil
+from streamfea.database.connection.vigil import RunClock, keep_vigil
 from streamfea.embedded import ensure_postgresql
 from streamfea.errors import ConfigurationError
 
@@ -27,10 +27,11 @@ _CONNECT_ARGS = {
 }
 
 
-def open_database(settings: DatabaseSettings, name: str = NAME_OF_ALL) -> Engine:
+def open_database(settings: DatabaseSettings, name: str = NAME_OF_ALL, clock: RunClock | None = None) -> Engine:
     """Return an engine for `settings`, whose sessions are called `name`; no connection is opened yet.
 
     Behind a pooler that gives out transactions, it is these that are called `name`, and nothing is prepared.
+    `clock` pauses while PostgreSQL may be away.
 
     An `embedded:DIR` server is started when it is not running. Raises `EmbeddedServerError` when it cannot be,
     `ConfigurationError` when the URL cannot be read.
@@ -53,7 +54,7 @@ def open_database(settings: DatabaseSettings, name: str = NAME_OF_ALL) -> Engine
         **settings.connect_args,
     }
     engine = create_engine(url, connect_args=arguments, pool_size=1, max_overflow=4, hide_parameters=True)
-    keep_vigil(engine)
+    keep_vigil(engine, clock or RunClock())
     if not is_known:
         heed_pooler(engine, name, settings.pooler)
     return engine

@@ -6,7 +6,7 @@ connection whether it still works for this one, or waits for us in turn.
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DisconnectionError
 
 from streamfea.core.descriptors import identity, kept_open
 
-__all__ = ["VigilantConnection", "keep_vigil"]
+__all__ = ["RunClock", "VigilantConnection", "keep_vigil"]
 
 T = TypeVar("T")
 
@@ -29,12 +29,27 @@ _INTERVAL_SECONDS = 0.1
 _IS_FOR_US = "SELECT wait_event_type IS DISTINCT FROM 'Client' FROM pg_stat_activity WHERE pid = %s"
 
 
-def keep_vigil(engine: Engine) -> None:
-    """Have the connections of `engine` notice that they are dead."""
+class RunClock:
+    """Measures how long a record runs. It pauses while PostgreSQL may be away, since that time is no record's."""
+
+    def pause(self) -> None:
+        """PostgreSQL has gone silent."""
+
+    def resume(self, *, counts: bool) -> None:
+        """Go on; what has passed since `pause()` is the record's after all if it `counts`."""
+
+
+def keep_vigil(engine: Engine, clock: RunClock) -> None:
+    """Have the connections of `engine` notice that they are dead, and `clock` pause while they may be."""
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, arguments: Any, options: dict[str, Any]) -> VigilantConnection:
-        connection = VigilantConnection.connect(*arguments, **options)
+        clock.pause()
+        try:
+            connection = VigilantConnection.connect(*arguments, **options)
+        finally:
+            clock.resume(counts=False)
+        connection.clock = clock
         connection.options = {**options, "connect_timeout": _ANSWER_WITHIN_SECONDS}
         connection.backend_pid = connection.info.backend_pid
         connection.socket_identity = identity(connection.fileno())
@@ -58,6 +73,7 @@ class VigilantConnection(psycopg.Connection[Any]):
     options: dict[str, Any]
     backend_pid: int | None
     socket_identity: tuple[int, int] | None
+    clock: RunClock
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = _INTERVAL_SECONDS, timeout: float | None = None) -> T:
         """Wait as psycopg does, not for ever, and on no socket but its own."""
@@ -82,23 +98,26 @@ class VigilantConnection(psycopg.Connection[Any]):
 
     def _asking(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Do what `gen` does; when nothing comes for a while, ask."""
-        silent_since, doubts = time.monotonic(), 0
+        silence: _Silence | None = None
         ready: Any = None
         try:
             while True:
                 ready = yield gen.send(ready)
-                now = time.monotonic()
                 if ready != Ready.NONE:
-                    silent_since, doubts = now, 0
-                elif now - silent_since >= _ASK_EVERY_SECONDS:
-                    doubts = 0 if self._is_worked_for() else doubts + 1
-                    silent_since = time.monotonic()
-                    if doubts >= _ASK_AT_MOST:
-                        self.pgconn.finish()
-                        raise psycopg.OperationalError("the connection to PostgreSQL is dead: nothing comes through it")
+                    if silence is not None:
+                        silence.end()
+                        silence = None
+                elif silence is None:
+                    silence = _Silence(self.clock)
+                elif silence.is_deadly(self._is_worked_for):
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError("the connection to PostgreSQL is dead: nothing comes through it")
         except StopIteration as end:
             result: T = end.value
             return result
+        finally:
+            if silence is not None:
+                silence.end()
 
     def _is_worked_for(self) -> bool:
         """Tell whether PostgreSQL works for this connection, or cannot be asked although it answers."""
@@ -110,3 +129,29 @@ class VigilantConnection(psycopg.Connection[Any]):
         except psycopg.Error:
             return True
         return bool(row and row[0])
+
+
+class _Silence:
+    """How long PostgreSQL has sent nothing, and what it said over another connection meanwhile."""
+
+    def __init__(self, clock: RunClock) -> None:
+        self._clock = clock
+        self._doubts = 0
+        self._asked_at = time.monotonic()
+        clock.pause()
+
+    def is_deadly(self, is_worked_for: Callable[[], bool]) -> bool:
+        """Ask `is_worked_for` when it is time to; tell whether the answer was no too often."""
+        if time.monotonic() - self._asked_at < _ASK_EVERY_SECONDS:
+            return False
+        is_well = is_worked_for()
+        self._asked_at = time.monotonic()
+        # A statement may take long by itself, too: then the time is its record's.
+        self._clock.resume(counts=is_well)
+        self._clock.pause()
+        self._doubts = 0 if is_well else self._doubts + 1
+        return self._doubts >= _ASK_AT_MOST
+
+    def end(self) -> None:
+        """PostgreSQL has sent something, or nobody waits for it any more."""
+        self._clock.resume(counts=not self._doubts)
