@@ -20,20 +20,20 @@ class Slot:
 
     def __init__(self, queue: Queue, number: int, *, is_shim: bool = False) -> None:
         self.queue = queue
-        self.number = number
+        self.number = number  # of the worker within its queue, from 1
         self.is_shim = is_shim
-        self.consumer = ""
-        self.process: ForkProcess | None = None
+        self.consumer = ""  # the name that the process consumes under
+        self.process: ForkProcess | None = None  # None while nothing runs here
         self.hides_its_end = False  # by having closed the pipe that the end of a process closes
-        self.substitute: ForkProcess | None = None
-        self.words: Connection | None = None
-        self.monitor: SharedRunMonitor | None = None
-        self.predecessors: list[Predecessor] = []
-        self.started_at = 0.0
-        self.start_at = 0.0
-        self.finished = False
-        self.timed_out = False
-        self._delay = _FIRST_DELAY_SECONDS
+        self.substitute: ForkProcess | None = None  # renews leases while the worker's handler blocks
+        self.words: Connection | None = None  # says why the process cannot work
+        self.monitor: SharedRunMonitor | None = None  # says which record runs, and since when
+        self.predecessors: list[Predecessor] = []  # dead processes whose entries the next one takes over
+        self.started_at = 0.0  # seconds of the monotonic clock, as the next one
+        self.start_at = 0.0  # not before this is the next process started
+        self.finished = False  # it has found nothing left to do (`until_empty`)
+        self.timed_out = False  # the supervisor has killed it for a record that ran too long
+        self._delay = _FIRST_DELAY_SECONDS  # before the next start
 
     def is_awaited(self) -> bool:
         """Tell whether `until_empty` has to wait for it; a shim goes on until the workers find its lists empty, too."""

@@ -66,12 +66,13 @@ class Janitor:
         self._trimmer = Trimmer(client, ref, retention)
         self._sweeper = Sweeper(client, ref)
         self._key = janitor_key(ref)
-        self._turn_at = 0.0
-        self._between_at = 0.0
-        self._forget_at = 0.0
-        self._dead: list[str] = []
-        self._sweep_at = 0.0
-        self._prune_at = 0.0
+        # Times of the monotonic clock, in seconds: nothing is due before them.
+        self._turn_at = 0.0  # the next turn
+        self._between_at = 0.0  # the next look behind entries that stay pending
+        self._forget_at = 0.0  # the next look for dead consumers
+        self._dead: list[str] = []  # dead consumers that are still to be removed
+        self._sweep_at = 0.0  # the next look through the errors hash
+        self._prune_at = 0.0  # the next pruning of the ledger
 
     def tidy(self) -> None:
         """Tidy up for a moment if it is time to and nobody else does."""

@@ -34,9 +34,9 @@ class Lease:
         self._monitor = monitor
         self._beside = beside
         self.every_seconds = renew_every(group.claim_idle)
-        self._held: set[str] = set()
-        self._lost: set[str] = set()
-        self._lock = threading.Lock()
+        self._held: set[str] = set()  # entries to renew
+        self._lost: set[str] = set()  # entries that others have claimed, until the loop drops them
+        self._lock = threading.Lock()  # of both sets; taken after the reader's lock, never before it
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 

@@ -59,15 +59,15 @@ class GroupConsumer:
         self.ref = ref
         self.consumer = consumer
         self._client: Any = client  # redis-py leaves the types of replies open
-        self.mark: int | None = None
-        self.must_join = False
+        self.mark: int | None = None  # the mark of the joined stream; None without exactly-once
+        self.must_join = False  # whether the stream or its mark is gone, so that it has to be joined again
         self.scripts = Scripts(client, lambda: mark_group(self.mark))
         self._stream = ref.stream
         self._dead = dead_letters_key(ref)
         self._errors = errors_key(ref)
         self.claim_idle = claim_idle
         self._claim_idle_ms = to_ms(claim_idle)
-        self._cursor = _START
+        self._cursor = _START  # where the next claim goes on in the pending entries list
 
     def create(self) -> bool:
         """Create the group at the stream's beginning, and the stream if need be; return whether that was needed.

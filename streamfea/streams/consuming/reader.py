@@ -37,20 +37,19 @@ class Reader:
 
     def __init__(self, client: Redis, group: GroupConsumer, batch_bytes: int) -> None:
         self._client: Any = client  # redis-py leaves the types of replies open
-        client.set_response_callback(
-            "XREADGROUP", _delivered
-        )  # for all uses of this client, which only this reader has
+        # For all uses of this client, which only this reader has.
+        client.set_response_callback("XREADGROUP", _delivered)
         self._group = group
         self._ref = group.ref
         self._batch_bytes = batch_bytes
         self._lock = threading.RLock()
-        self._connection: Any = None
-        self._arrived: list[Entry] = []
-        self._failure: RedisError | None = None
-        self._waiting: list[str] = []
-        self._sent: list[str] = []
-        self._was_refused = False
-        self._limit: int | None = None
+        self._connection: Any = None  # of the request that is under way
+        self._arrived: list[Entry] = []  # taken in, and not yet returned by `receive()`
+        self._failure: RedisError | None = None  # met while taking in, and raised by the next `receive()`
+        self._waiting: list[str] = []  # ids to acknowledge with the next request
+        self._sent: list[str] = []  # ids that the request under way acknowledges
+        self._was_refused = False  # whether the server has refused that acknowledgement
+        self._limit: int | None = None  # the longest reply that is received, in bytes
 
     def read(self, count: int, block: timedelta | None) -> list[Entry]:
         """Return up to `count` new entries, waiting up to `block` for the first; None does not wait.
