@@ -41,8 +41,8 @@ def main() -> None:
         # A handler's own command may raise anything.
         from streamfea.processes.complaints import complaint_of_server  # noqa: PLC0415 - most commands end well
 
-        message = complaint_of_server(error) or f"{failure(error)}; --debug shows the traceback"
-        sys.exit(_report(message, _CANNOT_WORK if _is_distrusted(error) else _FAILED, debug=debug))
+        told = complaint_of_server(error) or f"{failure(error)}; --debug shows the traceback"
+        sys.exit(_report(str(told), _CANNOT_WORK if _is_distrusted(error) else _FAILED, debug=debug))
 
 
 def _is_distrusted(error: Exception) -> bool:

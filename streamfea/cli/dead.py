@@ -10,6 +10,7 @@ from redis import Redis
 from streamfea.admin.choice import queues_and_ids
 from streamfea.admin.dead_letter_search import Search, Selection, ids_of_no_letter
 from streamfea.admin.dead_letters import DeadLetterListing, fail_if_any_is_missing
+from streamfea.admin.entries import view_as_json
 from streamfea.admin.servers import open_client
 from streamfea.cli.common import (
     ConfigOption,
@@ -26,7 +27,7 @@ from streamfea.cli.dead_choice import AllOption, ErrorTypeOption, IdsArgument, M
 from streamfea.cli.dead_moves import purge_letters, replay_letters
 from streamfea.cli.progress import run
 from streamfea.cli.rendering import plain, print_errors
-from streamfea.cli.show import print_view, view_as_json
+from streamfea.cli.show import print_view
 from streamfea.config.settings import Queue
 from streamfea.core.wording import human_ms
 from streamfea.streams.connection.clock import server_now_ms

@@ -2,9 +2,7 @@
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -16,7 +14,7 @@ from streamfea.cli.common import console, new_table
 from streamfea.core.printable import printable
 from streamfea.core.wording import counted
 
-__all__ = ["fields_as_json", "is_safe", "plain", "print_errors", "rendered_fields", "text_of"]
+__all__ = ["is_safe", "plain", "print_errors", "rendered_fields", "text_of"]
 
 _DUMPED_AT_MOST = 4096
 _HIGHLIGHTED_AT_MOST = 200_000
@@ -52,11 +50,6 @@ def is_safe(data: bytes) -> bool:
 def rendered_fields(fields: Mapping[bytes, bytes], at_most: int | None = None) -> RenderableType:
     """Return an entry's fields: short ones in a line, the others below their name, no longer than `at_most`."""
     return Group(*(part for name, value in fields.items() for part in _field(name, value, at_most)))
-
-
-def fields_as_json(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Return fields as JSON can hold them: text as a string, bytes that are none as `{"base64": …}`."""
-    return {name.decode("utf-8", "backslashreplace"): _json_value(value) for name, value in fields.items()}
 
 
 def print_errors(errors: ErrorCounts) -> None:
@@ -159,10 +152,3 @@ def _hex_dump(data: bytes) -> str:
 
 def _size(count: int) -> str:
     return "1 byte" if count == 1 else f"{count:,} bytes"
-
-
-def _json_value(value: bytes) -> object:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"base64": b64encode(value).decode()}

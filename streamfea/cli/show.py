@@ -1,15 +1,14 @@
 """`streamfea show`: prints one entry with its last error."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 import typer
-from redis import Redis
-from redis.exceptions import RedisError
 from rich.text import Text
 
 from streamfea.admin.choice import queues_and_ids
+from streamfea.admin.entries import find_in_queues, next_step, record_of, view_as_json
 from streamfea.admin.servers import open_client
 from streamfea.cli.common import (
     ConfigOption,
@@ -21,18 +20,15 @@ from streamfea.cli.common import (
     read_settings,
     utc,
 )
-from streamfea.cli.rendering import fields_as_json, is_safe, rendered_fields, text_of
+from streamfea.cli.rendering import is_safe, rendered_fields, text_of
 from streamfea.config.settings import Queue
-from streamfea.core.entry import Entry
 from streamfea.core.printable import printable
-from streamfea.core.record_field import RecordField
 from streamfea.core.wording import counted, human_ms
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.streams.connection.clock import age_ms, server_now_ms
-from streamfea.streams.connection.errors import must_stop, reason_of
-from streamfea.streams.operating.find_entry import EntryView, find_entry
+from streamfea.streams.operating.find_entry import EntryView
 
-__all__ = ["print_view", "register", "view_as_json"]
+__all__ = ["print_view", "register"]
 
 _STATE_STYLES = {"in-flight": "green", "retrying": "yellow", "stranded": "bold red", "dead": "bold red"}
 
@@ -63,64 +59,18 @@ def show(
     settings = read_settings(config)
     queues, ids = queues_and_ids(settings, queue_and_id or [])
     if len(ids) != 1:
-        raise UsageError(
-            "no entry is named, or several are", remedy="give one id, as in `streamfea show 1764041633000-0`"
-        )
+        found = "several entries are named" if ids else "no entry is named"
+        raise UsageError(found, remedy="give one id, as in `streamfea show 1764041633000-0`")
     with open_client(settings) as client:
-        found = _look_in(client, queues, ids[0])
+        views = find_in_queues(client, queues, ids[0])
         now_ms = server_now_ms(client)
     if raw:
-        _write_record(*found[0])
+        _write_record(*views[0])
     elif json:
-        print_json(view_as_json(queue, view) for queue, view in found)
+        print_json(view_as_json(queue, view) for queue, view in views)
     else:
-        for queue, view in found:
+        for queue, view in views:
             print_view(queue, view, now_ms)
-
-
-def _look_in(client: Redis, queues: Sequence[Queue], wanted: str) -> list[tuple[Queue, EntryView]]:
-    """Return the entry of each queue that has one with this id; raise `StreamfeaError` when none has."""
-    found: list[tuple[Queue, EntryView]] = []
-    unreadable: list[str] = []
-    for queue in queues:
-        try:
-            view = find_entry(client, queue.ref, queue.claim_idle, wanted)
-        except RedisError as error:
-            if len(queues) == 1 or not must_stop(error):
-                raise
-            unreadable.append(f"; queue {queue.name} cannot be read: {reason_of(error)}")
-            continue
-        if view is not None:
-            found.append((queue, view))
-    if found:
-        return found
-    where = f"in {queues[0].stream}" if len(queues) == 1 else f"in any of {len(queues):,} queues"
-    raise StreamfeaError(
-        f"{f'queue {queues[0].name}: ' if len(queues) == 1 else ''}there is no entry {wanted} {where}, "
-        f"and no dead letter of it; it was never there, or it is done and trimmed{''.join(unreadable)}"
-    )
-
-
-def view_as_json(queue: Queue, view: EntryView) -> dict[str, Any]:
-    """Return an entry for programs."""
-    error, pending, letter = view.error, view.pending, view.letter
-    return {
-        "queue": queue.name,
-        "stream": queue.stream,
-        "id": view.id,
-        "state": view.state,
-        "consumer": view.consumer,
-        "idle_ms": pending.idle_ms if pending else None,
-        "deliveries": view.deliveries,
-        "due_at_ms": (view.last_error.due_ms or None) if view.last_error else None,
-        "dead_letter": letter.id if letter else None,
-        "reason": letter.reason if letter else None,
-        "failed_at": letter.failed_at if letter else None,
-        "error_type": error.type if error else None,
-        "error": error.error if error else None,
-        "traceback": error.traceback if error else None,
-        "fields": None if view.fields is None else fields_as_json(view.fields),
-    }
 
 
 def print_view(queue: Queue, view: EntryView, now_ms: int) -> None:
@@ -130,7 +80,7 @@ def print_view(queue: Queue, view: EntryView, now_ms: int) -> None:
     out.print(Text.assemble((view.id, "bold"), f" in queue {queue.name}: ", state), soft_wrap=True)
     for line in _about(view, now_ms):
         out.print(text_of(line), soft_wrap=True)
-    out.print(text_of(_remedy(queue.name, view), "dim"), soft_wrap=True)
+    out.print(text_of(next_step(queue, view), "dim"), soft_wrap=True)
     out.print()
     if view.fields:
         out.print(rendered_fields(view.fields, _SHOWN_ON_TERMINAL if out.is_terminal else None), soft_wrap=True)
@@ -160,32 +110,8 @@ def _about(view: EntryView, now_ms: int) -> Iterator[str]:
         yield f"died       {ago} ago, {reason}; dead letter {view.letter.id}"
 
 
-def _remedy(queue: str, view: EntryView) -> str:
-    match view.state:
-        case "waiting":
-            return "Not delivered yet: a worker will read it in its turn."
-        case "acknowledged":
-            return "Done: it is acknowledged."
-        case "in-flight":
-            return "A worker has it, and may be running it right now."
-        case "retrying":
-            return (
-                f"streamfea retry {queue} {view.id} makes it due now, streamfea reject {queue} {view.id} gives it up."
-            )
-        case "stranded":
-            return f"No worker takes it: streamfea consume {queue} has to run."
-        case "dead":
-            letter = view.letter.id if view.letter else ""
-            return f"streamfea dead replay {queue} {letter} puts it back on the stream."
-
-
 def _write_record(queue: Queue, view: EntryView) -> None:
-    entry = Entry(queue.name, queue.stream, view.id, view.fields or {})
-    field = RecordField(queue.field)
-    problem = field.problem(entry)
-    if problem is not None:
-        raise StreamfeaError(f"entry {view.id} holds no record: {problem}")
-    record = field.record(entry)
+    record = record_of(queue, view)
     if sys.stdout.isatty() and not is_safe(record):
         raise StreamfeaError(
             f"the record of {view.id} holds bytes that a terminal may take for orders",

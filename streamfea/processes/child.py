@@ -61,7 +61,8 @@ def run_in_child(
         log.debug("crashed", exc_info=True)
         from streamfea.processes.complaints import complaint  # noqa: PLC0415 - its libraries are here when they raised
 
-        words.send(ConfigurationError(complaint(error)))
+        said = complaint(error)
+        words.send(ConfigurationError(said.message, remedy=said.remedy))
         sys.exit(1)
 
 

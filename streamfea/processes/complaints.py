@@ -1,6 +1,6 @@
 """Puts a server's error into one line, without SQL, parameters or wrappings."""
 
-from streamfea.errors import failure
+from streamfea.errors import StreamfeaError, failure
 
 __all__ = ["complaint", "complaint_of_server"]
 
@@ -14,23 +14,23 @@ _REMEDIES = {
 }
 
 
-def complaint(error: BaseException) -> str:
-    """Return an error in one line."""
-    return complaint_of_server(error) or failure(error)
+def complaint(error: BaseException) -> StreamfeaError:
+    """Return an error in one line, with its remedy if there is one."""
+    return complaint_of_server(error) or StreamfeaError(failure(error))
 
 
-def complaint_of_server(error: BaseException) -> str | None:
+def complaint_of_server(error: BaseException) -> StreamfeaError | None:
     """Return what one of the servers, or the way there, had to complain about; None when it was neither."""
     from redis.exceptions import RedisError  # noqa: PLC0415 - loaded already if it is one of its own
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     if isinstance(error, RedisError):
-        from streamfea.streams.connection.errors import told  # noqa: PLC0415
+        from streamfea.streams.connection.errors import reason_of, remedy_of  # noqa: PLC0415
 
-        return f"Redis: {told(error)}"
+        return StreamfeaError(f"Redis: {reason_of(error)}", remedy=remedy_of(error))
     if isinstance(error, SQLAlchemyError):
         cause = getattr(error, "orig", None) or error
-        remedy = _REMEDIES.get(str(getattr(cause, "sqlstate", None)))
+        remedy = _REMEDIES.get(str(getattr(cause, "sqlstate", None)), "")
         first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        return f"PostgreSQL: {first}" + (f": {remedy}" if remedy else "")
+        return StreamfeaError(f"PostgreSQL: {first}", remedy=remedy)
     return None

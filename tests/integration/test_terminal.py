@@ -208,6 +208,6 @@ def test_a_prepared_statement_in_anothers_way_is_told_with_the_remedy(
 
     with pytest.raises(DBAPIError) as error:
         run()
-    assert complaint(error.value) == (
+    assert str(complaint(error.value)) == (
         f"PostgreSQL: {first}: a pooler shares connections between clients; give streamfea a session of its own"
     )
