@@ -3,6 +3,7 @@
 import pytest
 
 from tests.differential import (
+    kinds_of_defaults,
     kinds_of_drivers,
     kinds_of_listeners,
     kinds_of_objects,
@@ -13,7 +14,14 @@ from tests.differential.ways import WAYS, Kind, plain_loop
 
 _KINDS = {
     kind.name: kind
-    for module in (kinds_of_listeners, kinds_of_objects, kinds_of_sessions, kinds_of_tables, kinds_of_drivers)
+    for module in (
+        kinds_of_defaults,
+        kinds_of_listeners,
+        kinds_of_objects,
+        kinds_of_sessions,
+        kinds_of_tables,
+        kinds_of_drivers,
+    )
     for kind in module.KINDS
 }
 
