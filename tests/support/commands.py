@@ -1,5 +1,6 @@
-"""The installed command, as its users start it."""
+"""The command, as its users start it."""
 
+import itertools
 import json
 import os
 import signal
@@ -13,7 +14,11 @@ from typing import Any
 import psutil
 import tomli_w
 
+from tests.support.forks import forked_command
+
 HANDLERS = Path(__file__).parents[1] / "handlers"
+
+_numbers = itertools.count()
 
 
 class Project:
@@ -59,18 +64,15 @@ class Project:
         cwd: Path = HANDLERS,
     ) -> str:
         """Run a command to its end; return what it printed."""
-        result = subprocess.run(
-            [sys.executable, "-m", "streamfea", *arguments],
-            cwd=cwd,
-            env={**self._environment(), **({"COLUMNS": str(columns)} if columns else {})},
-            input=stdin,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-        errors = result.stderr.decode()
-        assert result.returncode == expect, f"exit code {result.returncode}\n{result.stdout.decode()}\n{errors}"
-        return result.stdout.decode() if expect == 0 or result.stdout else errors
+        given, out, err = (self.folder / f"{name}-{next(_numbers)}" for name in ("stdin", "stdout", "stderr"))
+        given.write_bytes(stdin)
+        environment = {**self._environment(), **({"COLUMNS": str(columns)} if columns else {})}
+        with forked_command(arguments, environment, cwd, stdin=given, out=out, err=err) as process:
+            process.join(timeout)
+            code = process.exitcode
+        printed, errors = out.read_bytes().decode(), err.read_bytes().decode()
+        assert code == expect, f"exit code {code}\n{printed}\n{errors}"
+        return printed if expect == 0 or printed else errors
 
     def json(self, *arguments: str, expect: int = 0) -> list[dict[str, Any]]:
         """Run a command with `--json`; return what it printed."""

@@ -1,25 +1,19 @@
-"""Commands in processes forked from one that has imported everything already: a start costs milliseconds.
+"""Commands whose terminal, output and end a test looks at, at no cost of a start."""
 
-Real processes, with descriptors, exit codes and signals of their own; only the interpreter's start is spared.
-"""
-
-import multiprocessing
 import os
 import pty
 import select
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.support.commands import HANDLERS, Project
+from tests.support.forks import forked_command
 
 __all__ = ["forked", "on_terminal", "run"]
 
 _SECONDS = 60
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["__main__", "streamfea.cli.app", "streamfea.cli.dead", "tests.support.forked"])
 
 
 def run(project: Project, *arguments: str, expect: int = 0, stdin: str = "", columns: int | None = None) -> str:
@@ -50,27 +44,9 @@ def forked(
     project: Project, *arguments: str, stdin: Path, out: Path, err: Path, **environment: str
 ) -> Iterator[BaseProcess]:
     """Start a command; end it, if it still runs, afterwards."""
-    given = {"STREAMFEA_CONFIG": str(project.config), **environment}
-    process = _FORKS.Process(target=_command, args=(arguments, given, [stdin, out, err]), daemon=True)
-    process.start()
-    try:
+    given = {**os.environ, "STREAMFEA_CONFIG": str(project.config), **environment}
+    with forked_command(arguments, given, HANDLERS, stdin=stdin, out=out, err=err) as process:
         yield process
-    finally:
-        process.kill()
-        process.join()
-
-
-def _command(arguments: Sequence[str], environment: dict[str, str], files: Sequence[Path]) -> None:
-    os.chdir(HANDLERS)
-    os.environ.update(environment)
-    for descriptor, path in enumerate(files):
-        flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        os.dup2(os.open(path, flags | os.O_NOCTTY), descriptor)
-    sys.stdin = os.fdopen(0)
-    sys.argv = ["streamfea", *arguments]
-    from streamfea.cli.app import main  # noqa: PLC0415 - imported where this is forked from
-
-    main()
 
 
 def _sent_to(terminal: int, process: BaseProcess, end: int) -> Iterator[bytes]:
