@@ -44,7 +44,7 @@ def queue() -> Queue:
 
 @contextmanager
 def at_hand(settings: Settings, queue: Queue) -> Iterator[None]:
-    """Have a session and `queue` at hand inside; commit at the end, or roll back what did not succeed."""
+    """Provide a session and `queue` inside; commit at the end, or roll back after a failure."""
     with ExitStack() as stack:
         command = _Command(settings, queue, stack)
         token = _command.set(command)

@@ -70,7 +70,7 @@ class Retry(Exception):  # noqa: N818 - as above
 
 
 def failure(error: BaseException) -> str:
-    """Return what was raised and where, in one line: for what somebody else's code raises."""
+    """Return an exception of somebody else's code in one line: its type, text and place."""
     if isinstance(error, SyntaxError) and error.filename:
         line = f": {error.text.strip()}" if error.text else ""
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno}){line}"

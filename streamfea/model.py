@@ -88,7 +88,7 @@ class Base(WithLazyState, DeclarativeBase, metaclass=ModelType):
 
 
 def remember(instances: Iterable[object]) -> None:
-    """Keep what `instances` hold, for `str()`: a commit is about to expire it."""
+    """Keep the values of `instances` for `str()`, before a commit expires them."""
     for instance in instances:
         state: InstanceState[Any] = inspect(instance, raiseerr=True)
         names = state.mapper.attrs.keys()

@@ -77,7 +77,7 @@ class Trial:
         self._entries = 0
 
     def run(self, *records: bytes | str | dict[str, Any]) -> list[Outcome]:
-        """Run records through the handler in group commits; return what became of each.
+        """Run records through the handler in group commits; return the outcome of each.
 
         Text is encoded, a dict becomes JSON. An outcome has a `verdict` and, where the handler raised, the `error`.
         """

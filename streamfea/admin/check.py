@@ -21,7 +21,7 @@ _Look = Callable[[Handler], Iterator[CheckResult]]
 
 
 def check(settings: Settings, look_at_handler: _Look = lambda _: iter(())) -> Iterator[CheckResult]:
-    """Yield what there is to say, as it is found; changes nothing.
+    """Yield the results of all checks, each as it is found. Changes nothing.
 
     `look_at_handler` is asked about each handler that can be imported: for what only a face can judge.
     """
@@ -48,7 +48,7 @@ def _handler(queue: Queue, handlers: list[Handler], look_at_handler: _Look) -> I
 
 
 def _unknown_keys(handler: Handler) -> Iterator[CheckResult]:
-    """Say what the handler's models do with keys of a record that they have no attribute for."""
+    """Report whether the handler's models drop or reject unknown keys of a record."""
     done: dict[str, list[str]] = {}
     for model in models_of(handler):
         done.setdefault(str(getattr(model, "__unknown_keys__", DROP)), []).append(model.__name__)

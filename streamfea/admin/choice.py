@@ -29,7 +29,7 @@ def entry_ids(texts: Sequence[str]) -> list[str]:
 
 
 def queues_and_ids(settings: Settings, words: Sequence[str]) -> tuple[list[Queue], list[str]]:
-    """Return what `[QUEUE] ID…` means: all queues, if the first word is an id and no queue's name."""
+    """Return the queues and ids of `[QUEUE] ID…`: all queues, if the first word is an id and no queue's name."""
     if words and words[0] not in settings.queues and _ENTRY_ID.fullmatch(words[0]):
         return settings.select([]), entry_ids(words)
     return settings.select(words[:1]), entry_ids(words[1:])

@@ -43,7 +43,7 @@ class Selection:
         match: str | None = None,
         since: str | None = None,
     ) -> "Selection":
-        """Return what a person has written; a `UsageError` when some of it means nothing."""
+        """Parse what a person has written; raise `UsageError` if a part of it means nothing."""
         try:
             pattern = None if match is None else regex.compile(match)
         except regex.error as error:
@@ -60,7 +60,7 @@ class Selection:
             raise UsageError("which dead letters are meant?", remedy=remedy)
 
     def takes(self, now_ms: int) -> Callable[[DeadLetter], bool]:
-        """Return what tells whether a letter is wanted, at this time of the server's clock."""
+        """Return a function that tells whether a letter is wanted, at this time of the server's clock."""
         since_ms = None if self.since is None else now_ms - to_ms(self.since)
         return replace(self.filters, since_ms=since_ms).takes
 

@@ -29,7 +29,7 @@ class Job(ABC):
 
     @abstractmethod
     def so_far(self) -> str:
-        """Return what is done, as the end of a sentence."""
+        """Return the finished work, as the end of a sentence."""
 
     @abstractmethod
     def _steps(self) -> Iterator[int]:

@@ -38,7 +38,7 @@ class ResetPlan:
 
 
 def plan_reset(settings: Settings, client: Redis, engine: Engine, name: str, *, force: bool = False) -> ResetPlan:
-    """Return what a reset of the queue `name` will do; changes nothing.
+    """Return the plan of a reset of the queue `name`. Changes nothing.
 
     Raises `StreamfeaError` when consumers are at work, or other queues fill the same tables, unless `force`d.
     """

@@ -57,7 +57,7 @@ class Thresholds:
 
 
 def figures_of(client: Redis, queues: Sequence[Queue]) -> list[Figures]:
-    """Return the figures of each queue, or what its keys have against it; raise when the whole server is away."""
+    """Return the figures of each queue, or the error of its keys; raise when the whole server is away."""
     return [_figures(client, queue) for queue in queues]
 
 
@@ -86,7 +86,7 @@ def _trouble(figures: Figures) -> tuple[int, int]:
 
 
 def wrong_with(figures: Figures) -> Iterator[Advice]:
-    """Yield what is wrong with a queue, each with the next command."""
+    """Yield the problems of a queue, each with the next command."""
     if figures.error:
         yield Advice(figures.error)
     if isinstance(figures, Unreadable):

@@ -39,7 +39,7 @@ class Tables:
         return list(dict.fromkeys(view for schema in self.schemas for view in schema.views))
 
     def create(self, engine: Engine) -> Changes:
-        """Create what is missing."""
+        """Create missing tables and views."""
         return create_all(engine, self.schemas)
 
     def make_migration(self, engine: Engine, queue: Queue, message: str, *, empty: bool = False) -> Path | None:
@@ -57,5 +57,5 @@ class Tables:
         return drop_all(engine, self.schemas)
 
     def refresh_views(self, engine: Engine) -> Iterator[Refreshed]:
-        """Bring the materialised views up to date, one by one; yield what became of each."""
+        """Refresh the materialised views one by one; yield the result for each."""
         return refresh_views(engine, self.views)

@@ -117,7 +117,7 @@ class LazyCommands(TyperGroup):
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return name, command and what is left of the arguments."""
+        """Return the name, the command and the remaining arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and load_command(str(name)), rest
 

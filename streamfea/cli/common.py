@@ -103,7 +103,7 @@ def read_settings(config: Path | None) -> Settings:
 
 
 def console() -> Console:
-    """Return the console for what a command was asked for; as wide as the terminal, or as a file may be."""
+    """Return the console for results, as wide as the terminal, or as a file may be."""
     narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(highlight=False, width=None if narrow else _PIPED_WIDTH)
 

@@ -128,7 +128,7 @@ def _register(handler: Handler, app: typer.Typer) -> None:
 
 
 def problem_of_commands(handler: Handler) -> ConfigurationError | None:
-    """Return what is wrong with a handler's own commands; None if nothing is."""
+    """Return the problem of a handler's own commands, or None."""
     try:
         _register(handler, typer.Typer())
     except ConfigurationError as error:

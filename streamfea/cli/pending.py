@@ -102,7 +102,7 @@ def _print(listing: PendingListing, queues: list[Queue]) -> None:
 
 
 def _now(entry: PendingEntry, with_a_running_record: set[str]) -> str:
-    """Return what happens to an entry right now."""
+    """Return what is happening to an entry."""
     if entry.running_ms is not None:
         return f"runs {human_ms(entry.running_ms)}, pid {entry.pid}"
     if entry.due_in_ms is not None:

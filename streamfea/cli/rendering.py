@@ -79,7 +79,7 @@ def _field(name: bytes, value: bytes, at_most: int | None) -> list[Text]:
 
 
 def _value(value: bytes) -> tuple[str, Text]:
-    """Return what bytes are, and how they are shown."""
+    """Return the kind of a value, and its text."""
     text = value.decode("utf-8", "surrogateescape")
     bad = len(_BAD_BYTE.findall(text))
     but = f", {counted(bad, 'byte is', 'bytes are')} not UTF-8" if bad else ""

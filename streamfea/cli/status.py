@@ -140,7 +140,7 @@ def _shown(
     rates: dict[str, float | None] | None = None,
     lines_around: int = _LINES_AROUND,
 ) -> Group:
-    """Return the table, queues in trouble first, and what is wrong; as much as a terminal has room for."""
+    """Return the table, queues in trouble first, and the problems, as many as a terminal has room for."""
     ordered = by_trouble(figures)
     wrong = [(status.queue, str(advice)) for status in ordered for advice in wrong_with(status)]
     room = out.height - lines_around - min(len(wrong), _TOLD_AT_MOST + 1) if out.is_terminal else len(ordered)

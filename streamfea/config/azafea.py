@@ -13,7 +13,7 @@ _HOST = "localhost"
 
 
 def is_of_azafea(path: Path) -> bool:
-    """Tell whether the file is a configuration of Azafea; False as well for what cannot be read."""
+    """Tell whether the file is a configuration of Azafea; False if it cannot be read."""
     try:
         sections = tomllib.loads(path.read_text(encoding="utf-8")).keys()
     except (OSError, ValueError, RecursionError):

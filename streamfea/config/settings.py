@@ -392,7 +392,7 @@ def load_settings(path: Path | None = None) -> Settings:
 
 
 def find_config(path: Path | None = None) -> Path | None:
-    """Return `path`, else what the environment names, else the first of the usual files that is there, if any is.
+    """Return `path`, else the file that the environment names, else the first of the usual files that exists.
 
     Raises `ConfigurationError` when the file that was named does not exist.
     """
@@ -403,7 +403,7 @@ def find_config(path: Path | None = None) -> Path | None:
 
 
 def folder_of(source: str) -> Path:
-    """Return the folder that relative paths in the file `source` start from: that of the project it belongs to."""
+    """Return the folder that relative paths in the file `source` start from: the folder of its project."""
     folder = Path(source).absolute().parent
     return folder.parent if folder.name == "config" else folder
 

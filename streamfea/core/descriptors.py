@@ -11,7 +11,7 @@ __all__ = ["identity", "kept_open"]
 
 
 def identity(descriptor: int) -> tuple[int, int] | None:
-    """Return what no other open file has in common with this one; None when it is closed."""
+    """Return an identity that no other open file has; None when this one is closed."""
     try:
         found = os.fstat(descriptor)
     except OSError:

@@ -4,7 +4,7 @@ __all__ = ["in_slot_of"]
 
 
 def in_slot_of(key: str) -> str:
-    """Return `key`, braced unless it has a hash tag, so that what hangs on it shares its cluster slot.
+    """Return `key`, braced unless it has a hash tag, so that keys that contain it share its cluster slot.
 
     A hash tag is what stands between the first `{` and the first `}` after it, if that is not empty: Redis cluster
     specification, "Hash tags".

@@ -22,7 +22,7 @@ _STATE, _STARTED = 0, 19
 
 @cache
 def namespace() -> str:
-    """Return 8 hexadecimal digits for where process ids mean what they mean to this process."""
+    """Return 8 hexadecimal digits for the namespace of process ids that this process is in."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text()
         inode = (_PROC / "self/ns/pid").stat().st_ino

@@ -78,7 +78,7 @@ def private_folder() -> Path:
 
 
 def chosen_program(variable: str, value: str, program: Path) -> str:
-    """Return what the environment chose, if the program is there."""
+    """Return the program that the environment names, if it exists."""
     if not os.access(program, os.X_OK):
         raise EmbeddedServerError(f"there is no program {program} to start: correct {variable}, or unset it")
     return value

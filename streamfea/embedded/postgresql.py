@@ -125,7 +125,7 @@ def _servant() -> pwd.struct_passwd:
 
 
 def _let_in_the_owner_alone(data: Path, owner: pwd.struct_passwd) -> None:
-    """Write how clients are let in, unless that has been done: what its owner changes afterwards stays."""
+    """Write the rules of authentication, unless that has been done: the owner's later changes stay."""
     hba, ident = data / "pg_hba.conf", data / "pg_ident.conf"
     if hba.read_text().startswith(_HBA.splitlines()[0]):
         return
@@ -137,7 +137,7 @@ def _let_in_the_owner_alone(data: Path, owner: pwd.struct_passwd) -> None:
 
 
 def _run(owner: pwd.struct_passwd, data: Path, name: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs as `owner`; raises `EmbeddedServerError` with what it says."""
+    """Run one of PostgreSQL's programs as `owner`; raises `EmbeddedServerError` with its last line."""
     program = postgresql_program(name)
     prefix, options = _as_user(owner, [program, data]) if os.geteuid() == 0 else ([], {})
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -160,7 +160,7 @@ def _run(owner: pwd.struct_passwd, data: Path, name: str, *arguments: str) -> No
 
 
 def _as_user(user: pwd.struct_passwd, paths: list[Path]) -> tuple[list[str], dict[str, Any]]:
-    """Return what goes before a command, and how it is run, so that root runs it as `user` who may reach `paths`.
+    """Return the prefix of a command and the options with which root runs it as `user`, who can then reach `paths`.
 
     No folder is opened for that: where one is root's alone, the command keeps root's right to enter it.
     """

@@ -32,7 +32,7 @@ _MOST_REASONS = 5
 
 
 def decoder_of(annotation: Any, *, from_text: bool = False) -> Decode | None:
-    """Return what makes `annotation` of a record's bytes; None when it is the bytes that are wanted.
+    """Return the decoder of a record into `annotation`; None if that is bytes.
 
     With `from_text` the record is an object whose values are all text: "5" is an int where one is wanted.
 
@@ -51,7 +51,7 @@ def decoder_of(annotation: Any, *, from_text: bool = False) -> Decode | None:
 
 
 def type_name(annotation: Any) -> str:
-    """Return what people call the type of a record."""
+    """Return a readable name for the type of a record."""
     if annotation in _RAW:
         return "bytes"
     if isinstance(annotation, type):
@@ -118,7 +118,7 @@ def _msgspec_reason(record: bytes, error: Exception) -> str:
 
 
 def _where(record: bytes, error: Exception) -> str:
-    """Say what is wrong with JSON, and where: pydantic's parser tells both better than msgspec's."""
+    """Describe an error of JSON with its place, which pydantic's parser tells better than msgspec's."""
     try:
         from_json(record, allow_inf_nan=False)
     except ValueError as better:
@@ -152,7 +152,7 @@ def _short(text: str) -> str:
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """Yield what a union is made of, or the annotation itself; None is left out."""
+    """Yield the members of a union, or the annotation itself, without None."""
     if get_origin(annotation) is typing.Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, UnionType):

@@ -184,7 +184,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _resolved(annotation: Any, function: Callable[..., Any], module: ModuleType) -> Any:
-    """Return what an annotation that is text stands for; raises `NameError` when it stands for nothing."""
+    """Return the type that a textual annotation names; raises `NameError` if there is none."""
     text = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
     if not isinstance(text, str):
         return annotation
@@ -193,7 +193,7 @@ def _resolved(annotation: Any, function: Callable[..., Any], module: ModuleType)
 
 
 def _item_of(annotation: Any) -> Any:
-    """Return what the records of a list are to be; as they came, if it does not say."""
+    """Return the type of a list's items; bytes, if it does not say."""
     if annotation in (inspect.Parameter.empty, Any, object, list, Sequence, Iterable, Collection):
         return bytes
     if get_origin(annotation) in (list, Sequence, Iterable, Collection):

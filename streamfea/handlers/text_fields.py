@@ -14,7 +14,7 @@ _NULL = "null"
 
 
 def with_json_values(annotation: Any) -> Callable[[bytes], bytes] | None:
-    """Return what makes JSON of the texts that hold lists, objects or null, where `annotation` wants no text.
+    """Return a function that parses texts as JSON where `annotation` asks for something else than text.
 
     `streamfea produce` writes such members as JSON. None when no member of `annotation` can be one of these.
     """
@@ -43,7 +43,7 @@ def _is_json(kind: Any) -> bool:
 
 
 def _alternatives(kind: Any) -> list[Any]:
-    """Return the types that a union is made of, or the type itself, without what annotates it."""
+    """Return the members of a union, or the type itself, without metadata."""
     if get_origin(kind) in (typing.Annotated, typing.Required, typing.NotRequired):
         return _alternatives(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):

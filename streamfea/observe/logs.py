@@ -20,7 +20,7 @@ _of_this_process: dict[str, object] = {}
 
 
 def _say_whose(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Add what every line of this process is about."""
+    """Add the keys that every line of this process has."""
     return {**event, **{name: value for name, value in _of_this_process.items() if name not in event}}
 
 
@@ -99,7 +99,7 @@ def _with_lines_lost(_logger: object, _method: str, event: structlog.typing.Even
 def _without_logger_name(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Leave out where a line comes from when it is our own: people read what happened.
+    """Leave out the logger's name of our own lines, since people read what happened.
 
     Of several lines it is told before the first, for it would stick to the last.
     """

@@ -19,7 +19,7 @@ _LOST = {"lines": 0}
 
 
 def open_missing() -> None:
-    """Open what a caller has closed of standard input, output and error.
+    """Open standard input, output and error if the caller has closed them.
 
     Otherwise the next file or connection would get its number, and what is printed.
     """
@@ -33,7 +33,7 @@ def open_missing() -> None:
 
 
 def unblock() -> None:
-    """Have `sys.stdout` and `sys.stderr` drop what nobody takes, instead of waiting or failing."""
+    """Make `sys.stdout` and `sys.stderr` drop unread output instead of waiting or failing."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         with suppress(OSError, ValueError):
             getattr(sys, name).flush()
@@ -96,7 +96,7 @@ class UnblockedWriter(io.RawIOBase):
 
 
 def _sender(descriptor: int) -> Callable[[memoryview], int]:
-    """Return what writes to a descriptor, and raises `BlockingIOError` instead of waiting.
+    """Return a function that writes to a descriptor, and raises `BlockingIOError` instead of waiting.
 
     O_NONBLOCK would hold for everybody who has the same pipe or terminal, so it is opened anew.
     """
@@ -114,7 +114,7 @@ def _sender(descriptor: int) -> Callable[[memoryview], int]:
 
 
 def _write_if_possible(descriptor: int, data: memoryview) -> int:
-    """Write what a pipe takes at once, unless another process is quicker."""
+    """Write as much as a pipe takes at once, unless another process fills it first."""
     writable = select.poll()
     writable.register(descriptor, select.POLLOUT)
     if not writable.poll(0):

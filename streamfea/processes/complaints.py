@@ -20,7 +20,7 @@ def complaint(error: BaseException) -> StreamfeaError:
 
 
 def complaint_of_server(error: BaseException) -> StreamfeaError | None:
-    """Return what one of the servers, or the way there, had to complain about; None when it was neither."""
+    """Return the message of a server's or a connection's error; None for other errors."""
     from redis.exceptions import RedisError  # noqa: PLC0415 - loaded already if it is one of its own
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 

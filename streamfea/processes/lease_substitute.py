@@ -44,7 +44,7 @@ def substitute_main(
     pid: int,
     monitor: SharedRunMonitor,
 ) -> None:
-    """Renew the name of `consumer`, the process `pid`, and what it holds, until it can, is stopped, or gone."""
+    """Renew name and entries of `consumer`, the process `pid`, until that can do so itself, is stopped, or is gone."""
     say_in_every_line(queue=queue.name)
     log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=monitor.entry_id)
     client = open_redis(settings.redis)

@@ -37,7 +37,7 @@ class Misfits:
         return {name: misfit.error for name, misfit in self._misfits.items() if not misfit.is_mended}
 
     def note(self, name: str, error: ConfigurationError) -> None:
-        """Note that a queue cannot work, and say so: at once, when the reason changes, and from time to time."""
+        """Note that a queue cannot work, and log it: at once, when the reason changes, and from time to time."""
         now = time.monotonic()
         misfit = self._misfits.setdefault(name, _Misfit(error))
         if misfit.is_to_be_said(error, now):

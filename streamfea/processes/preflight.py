@@ -75,7 +75,7 @@ def _loaded(queues: Sequence[Queue]) -> tuple[list[Handler], dict[str, Configura
 def _tables_lacking(
     engine: Engine, handlers: list[Handler], create: bool, *, is_whole: bool
 ) -> dict[str, ConfigurationError]:
-    """Return by queue what its tables still lack.
+    """Return by queue the error about its tables.
 
     Unless `is_whole`, a handler that cannot be imported may have left models behind that belong to no handler.
     """
@@ -92,7 +92,7 @@ def _tables_lacking(
 
 
 def _needed(handler: Handler, schemas: Sequence[HandlerSchema]) -> list[HandlerSchema]:
-    """Return what of `schemas` has to be there for one handler."""
+    """Return the part of `schemas` that one handler needs."""
     names = {handler.module.__name__, OTHER_MODELS}
     if ledger_of(handler.queue) is not None:
         names.add(OWN_TABLES)

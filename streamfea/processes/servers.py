@@ -23,7 +23,7 @@ __all__ = ["open_servers"]
 def open_servers(
     settings: Settings, queue: Queue, name: str, clock: RunClock | None = None
 ) -> Iterator[tuple[Engine, Redis]]:
-    """Open both servers, close them afterwards, and turn what only the operator can mend into a sentence."""
+    """Open both servers, close them afterwards, and turn errors that only the operator can correct into a sentence."""
     engine = open_database(settings.database, name, clock)
     client = open_redis(settings.redis, queue.block)
     try:

@@ -25,7 +25,7 @@ _LAST_MOMENT_SECONDS = 1.0
 
 
 def run_shim(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, until_empty: bool = False) -> None:
-    """Move what is in the lists of `queues` to their streams until `stop` is set or, with `until_empty`, all is moved.
+    """Move elements of `queues`' lists to their streams until `stop` is set or, with `until_empty`, all are moved.
 
     Raises `ConfigurationError` when only the operator can help.
     """
@@ -38,7 +38,7 @@ def run_shim(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, u
 def feeding(
     settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, until_empty: bool = False
 ) -> Iterator[list["Shim"]]:
-    """Move what is in the lists of `queues` to their streams meanwhile; sets `stop` at the end, and when it cannot.
+    """Move elements of the lists of `queues` to their streams meanwhile; sets `stop` at the end and after a failure.
 
     Ends at once: a shim never holds anything that could be lost. Raises `ConfigurationError` at the end when only the
     operator can help.
@@ -82,7 +82,7 @@ class Shim:
         log.info("moved from lists", queue=self._queue.name, moved=self._moved)
 
     def raise_error(self) -> None:
-        """Raise what has ended it, if that was an error: `ConfigurationError` when only the operator can help."""
+        """Raise the error that has ended it, if any: `ConfigurationError` when only the operator can help."""
         if self._error is not None:
             raise self._error
 

@@ -168,7 +168,7 @@ class Supervisor:
         return process, receiver
 
     def _job(self, slot: Slot) -> tuple[Callable[..., None], tuple[Any, ...]]:
-        """Return what the process in `slot` is to run."""
+        """Return the main function of the process in `slot`, and its arguments."""
         if slot.is_shim:
             return shim_main, (self._settings, slot.queue)
         slot.monitor = SharedRunMonitor()

@@ -74,7 +74,7 @@ def run_worker(
 
 
 def _pruning(engine: Engine, ledger: Ledger | None) -> Callable[[str], bool] | None:
-    """Return what removes rows of the ledger that are of no more use, if the queue has one."""
+    """Return a function that prunes the queue's ledger; None without a ledger."""
     if ledger is None:
         return None
 
@@ -90,7 +90,7 @@ def _pruning(engine: Engine, ledger: Ledger | None) -> Callable[[str], bool] | N
 
 
 def _collect_garbage_less_often() -> None:
-    """Spare the collector what it cannot collect: what is imported, and the rows of a batch under way.
+    """Keep the collector from objects that it cannot collect: imported modules, and the rows of a running batch.
 
     With Python's defaults it walks through all of a batch's objects again and again: a third of a worker's time.
     """

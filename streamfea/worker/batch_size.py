@@ -41,7 +41,7 @@ class AdaptiveBatchSize:
         self._most = max(1, self.count // 2)
 
     def start_small(self) -> None:
-        """Ask for one for now, and grow: what comes next is longer than what came before tells."""
+        """Ask for one entry now, and grow: the next entries are longer than the last ones suggest."""
         self._most = 1
 
     def observe(self, records: int, seconds: float, size: int) -> None:

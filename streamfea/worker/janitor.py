@@ -96,7 +96,7 @@ class Janitor:
             self._prune_at = now if more else now + _PRUNE_EVERY_SECONDS
 
     def make_room(self, error: BaseException) -> None:
-        """Remove what may be removed now, if `error` says that the server is full."""
+        """Trim now if `error` says that the server is full."""
         if is_full(error):
             with suppress(RedisError):
                 self.finish()

@@ -67,7 +67,7 @@ def refuse_in_child() -> None:
 
 
 def keep_from_children(connection: _Connection) -> None:
-    """Cut this connection to PostgreSQL in forked children: what they send would be taken for their parent's."""
+    """Cut this connection to PostgreSQL in forked children: PostgreSQL would take their statements for the parent's."""
     _connections.add(connection)
 
 

@@ -142,7 +142,7 @@ def _last_error(error: BaseException | None) -> LastError:
 
 
 def _message(error: BaseException | None) -> str:
-    """Return what an exception says, which may hold a whole record, or fail itself."""
+    """Return the text of an exception, which may contain a whole record, or fail itself."""
     try:
         text = str(error).strip()
     except Exception as failure:
@@ -151,7 +151,7 @@ def _message(error: BaseException | None) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return what Python prints of the last exceptions in a chain of any length.
+    """Return the traceback of the last exceptions in a chain of any length.
 
     But for the carets under each line: to find their places takes most of the time.
     """

@@ -21,7 +21,7 @@ class DeferredConstraints:
         self._names: list[str] | None = None
 
     def check(self, connection: Connection) -> None:
-        """Check now what COMMIT would check; raises `IntegrityError` as that would."""
+        """Check the deferred constraints now; raises `IntegrityError` as COMMIT would."""
         if self._names is None:
             self._names = list(connection.scalars(_ALL))
         check_constraints(connection, self._names)

@@ -11,7 +11,7 @@ __all__ = ["driver_of", "has_begun", "sqlalchemys", "status_of"]
 
 
 def driver_of(connection: Connection) -> "psycopg.Connection[Any]":
-    """Return psycopg's connection; what is done to it directly, SQLAlchemy does not know of."""
+    """Return psycopg's connection. SQLAlchemy does not notice what is done to it directly."""
     driver: Any = connection.connection.dbapi_connection
     return driver  # type: ignore[no-any-return]  # SQLAlchemy leaves the driver's types open
 
@@ -31,7 +31,7 @@ def has_begun(connection: Connection) -> bool:
 
 
 def sqlalchemys(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
-    """Return what SQLAlchemy would have raised for an error of the driver, and let go of a connection that is lost."""
+    """Return the exception that SQLAlchemy raises for an error of the driver, and drop a connection that is lost."""
     dialect: Any = connection.dialect
     lost = bool(dialect.is_disconnect(error, driver_of(connection), None))
     if lost:

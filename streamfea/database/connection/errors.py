@@ -110,7 +110,7 @@ def may_be_either(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Tell whether PostgreSQL will not have us, or cannot be what we were told: waiting does not help."""
+    """Tell whether PostgreSQL refuses us, or is not what we were told, so that waiting does not help."""
     return isinstance(error, OperationalError) and any(words in str(error.orig) for words in _REFUSALS)
 
 
@@ -129,7 +129,7 @@ def remedy_of(error: OperationalError) -> str:
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and what led to it, the first cause last."""
+    """Yield an exception and its causes, the first cause last."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -26,7 +26,7 @@ _END = text(
 
 
 def session_name(ref: GroupRef, consumer: str) -> str:
-    """Return what the sessions of `consumer` are called in `pg_stat_activity`.
+    """Return the name of the sessions of `consumer` in `pg_stat_activity`.
 
     A digest of the stream and the group is part of it: in another group the same name is another's.
     """

@@ -50,12 +50,12 @@ class Health:
         self._noted: set[tuple[str, str, str]] = set()
 
     def note(self) -> None:
-        """Note what we may do; raises SQLAlchemy's errors when PostgreSQL is away."""
+        """Remember the present privileges; raises SQLAlchemy's errors when PostgreSQL is away."""
         with self._sessions() as session:
             self._noted = _privileges(session)
 
     def is_good(self, error: BaseException | None) -> bool:
-        """Tell whether PostgreSQL takes writes, and what `error` complains of has not been taken away.
+        """Tell whether PostgreSQL takes writes, and the table or privilege that `error` names has not been taken away.
 
         Raises SQLAlchemy's errors when it is away.
         """

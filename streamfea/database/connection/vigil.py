@@ -97,7 +97,7 @@ class VigilantConnection(psycopg.Connection[Any]):
         raise psycopg.OperationalError("the connection to PostgreSQL is lost: its socket was closed in this process")
 
     def _asking(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Do what `gen` does; when nothing comes for a while, ask."""
+        """Run `gen`; ask over another connection when nothing comes for a while."""
         silence: _Silence | None = None
         ready: Any = None
         try:

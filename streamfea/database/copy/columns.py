@@ -103,7 +103,7 @@ def _field(key: str, name: str, column: Column[Any], table: Table, dialect: Dial
 def _fixed(
     implementation: TypeEngine[Any], process: Callable[[Any], Any] | None, dialect: Dialect
 ) -> Callable[[Any], Any] | None:
-    """Return what binds a value so that it stays as it is now, whatever its record's handler does to it later."""
+    """Return a function that copies a value, so that its handler cannot change it later."""
     kind = _innermost(implementation)
     if isinstance(kind, sqltypes.ARRAY):
         return lambda value: _copied(value if process is None else process(value))
@@ -159,7 +159,7 @@ def _innermost(implementation: TypeEngine[Any]) -> Any:
 def _when_empty(
     key: str, column: Column[Any], fallback: Callable[[], Any] | None
 ) -> Callable[[dict[str, Any]], Any] | None:
-    """Return what an INSERT of the ORM does for an attribute that is None or not set; None if it writes NULL."""
+    """Return the default that the ORM inserts for an attribute that is None or not set; None if that is NULL."""
     if not column.type.should_evaluate_none:
         return None if fallback is None else lambda _: fallback()
     if fallback is None:  # the column is left to the database, which may have a default that the model does not know

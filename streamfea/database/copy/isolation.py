@@ -124,7 +124,7 @@ class CopyIsolation:
         return self._attempt(lambda: self._flush(rows), rows)
 
     def _attempt(self, write: Callable[[], object], rows: list[Row]) -> DBAPIError | None:
-        """Call `write`, and check what COMMIT would check of `rows`; what fails is undone, its error returned."""
+        """Call `write`, and check the deferred constraints of `rows`; undo a failure and return its error."""
         try:
             write()
             check_deferred(self._connection, rows)  # all else in the transaction has been checked already

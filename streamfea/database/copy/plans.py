@@ -97,11 +97,11 @@ class Row:
         return self.layout.plan
 
     def hand_back(self) -> None:
-        """Have the object keep what defaults have given it, for the flush that it takes instead."""
+        """Give the values of defaults to the object, for the flush that it takes instead."""
         _set_all(self.instance, self.defaults)
 
     def value_of(self, column: str) -> Any:
-        """Return what is written to a column; `LEFT_OUT` if that is for the server to say."""
+        """Return the value for a column; `LEFT_OUT` if the server has a default."""
         name = self.plan.names.get(column)
         return self.values[self.layout.columns.index(name)] if name in self.layout.columns else LEFT_OUT
 
@@ -258,7 +258,7 @@ def _set_all(instance: object, attributes: Sequence[tuple[str, Any]]) -> None:
 
 
 def _values(keys: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """Return what takes the values of these keys, in this order."""
+    """Return a function that takes the values of these keys, in this order."""
     if len(keys) > 1:
         return itemgetter(*keys)
     return lambda given: tuple(given[key] for key in keys)
@@ -296,7 +296,7 @@ def _plan(model: type, connection: Connection) -> Plan | None:
 
 
 def _is_simple(mapper: Mapper[Any]) -> bool:
-    """Tell whether a new object is one row of one table, and nothing but its values decides what is in it."""
+    """Tell whether a new object is one row of one table, whose content depends on its values only."""
     of_its_own = mapper.inherits is None and mapper.polymorphic_on is None and len([*mapper.self_and_descendants]) == 1
     one_to_one = all(len(attribute.columns) == 1 for attribute in mapper.column_attrs)
     mapped = {attribute.columns[0] for attribute in mapper.column_attrs}

@@ -52,7 +52,7 @@ def _edges(plan: Plan, other: Plan) -> list[tuple[Plan, Plan]]:
 
 
 def turns(rows: Sequence[Row]) -> list[Sequence[Row]]:
-    """Return the rows, in their order, cut before each record that may hold what an earlier one's row refers to."""
+    """Return the rows in their order, cut before each record that may have a row to which an earlier row refers."""
     keys = _keys_of(rows)
     if not keys:
         return [rows]

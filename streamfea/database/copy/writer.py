@@ -30,14 +30,14 @@ class Copying:
         self._failure: Exception | None = None
 
     def start(self) -> None:
-        """Do what comes before the first wait for what PostgreSQL makes of rows; `finish()` raises what goes wrong."""
+        """Send rows up to the first wait for PostgreSQL's answer; `finish()` raises its error."""
         try:
             next(self._steps, None)
         except Exception as error:
             self._failure = error
 
     def finish(self) -> None:
-        """Wait for what is sent, and write the rest.
+        """Wait for PostgreSQL's answer to the sent rows, and write the rest.
 
         Raises the SQLAlchemy exceptions that a flush would raise; `copied_with()` tells which rows went along.
         """
@@ -59,12 +59,12 @@ def copied_with(error: BaseException) -> Sequence[Row]:
 
 
 def check_deferred(connection: Connection, rows: Sequence[Row]) -> None:
-    """Check now what COMMIT would check of rows that are written; raises `IntegrityError` as that would."""
+    """Check the deferred constraints of written rows now; raises `IntegrityError` as COMMIT would."""
     check_constraints(connection, sorted({name for plan in _plans(rows) for name in plan.deferred}))
 
 
 def _steps(connection: Connection, rows: Sequence[Row]) -> Iterator[None]:
-    """Do a COPY for each table, and stop each time before the wait for what PostgreSQL makes of the rows."""
+    """Run a COPY for each table, and yield before each wait for PostgreSQL's answer."""
     *earlier, last = turns(rows)
     for turn in earlier:
         yield from _turn_steps(connection, turn)

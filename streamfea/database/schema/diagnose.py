@@ -32,7 +32,7 @@ _FORBIDDEN_SEQUENCES = text("""
 
 
 def inspect_database(engine: Engine, schemas: Sequence[HandlerSchema]) -> Iterator[CheckResult]:
-    """Yield what there is to say about the server and the tables; changes nothing."""
+    """Yield the results of checking the server and the tables. Changes nothing."""
     tables = list(dict.fromkeys(table for schema in schemas for table in schema.tables))
     try:
         with engine.connect() as connection:

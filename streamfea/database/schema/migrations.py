@@ -80,7 +80,7 @@ class Migrations:
             context.stamp(self._script, heads)  # type: ignore[arg-type]  # takes several as ScriptDirectory does
 
     def forget(self, connection: Connection, schema: HandlerSchema) -> None:
-        """Remove what the database knows of the migrations of `schema`."""
+        """Remove the rows of `alembic_version` for the migrations of `schema`."""
         context = self._context(connection)
         for revision in {script.revision for script in self._of(schema)} & set(context.get_current_heads()):
             connection.execute(context._version.delete().where(context._version.c.version_num == revision))

@@ -46,7 +46,7 @@ class Changes:
 
 
 def all_schemas(handlers: Sequence[Handler]) -> list[HandlerSchema]:
-    """Return what `handlers` have in the database, and what streamfea keeps there for their queues."""
+    """Return the tables and views of `handlers`, and streamfea's own tables for their queues."""
     own = ledger_tables(handler.queue for handler in handlers)
     return [*schemas_of(handlers), *([HandlerSchema(OWN_TABLES, own, [], None)] if own else [])]
 
@@ -92,7 +92,7 @@ def migrate_all(engine: Engine, schemas: Sequence[HandlerSchema]) -> Changes:
 
 
 def drop_all(engine: Engine, schemas: Sequence[HandlerSchema]) -> list[str]:
-    """Drop views, tables, enum types and what is recorded of migrations, in one transaction; return the names."""
+    """Drop views, tables, enum types and the records of migrations in one transaction; return the names."""
     migrations = Migrations(schemas)
     with engine.begin() as connection:
         lock_schema(connection)
@@ -168,7 +168,7 @@ def _make(connection: Connection, schema: HandlerSchema, migrations: Migrations,
 def _upgrade(
     connection: Connection, schemas: Sequence[HandlerSchema], migrations: Migrations, changes: Changes
 ) -> None:
-    """Apply what is pending, with the views where they are, and without them if one is in the way."""
+    """Apply pending migrations with the views in place, or without them if one is in the way."""
     pending = [revision for schema in schemas for revision in migrations.pending(connection, schema)]
     changes.migrated += pending
     try:

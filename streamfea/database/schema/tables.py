@@ -38,7 +38,7 @@ def missing_tables(connection: Connection, tables: Sequence[Table]) -> list[str]
 
 
 def missing_columns(connection: Connection, tables: Sequence[Table]) -> list[str]:
-    """Return, as `table.column`, what the models have and tables that are there lack."""
+    """Return, as `table.column`, the columns of models that existing tables lack."""
     inspector = inspect(connection)
     there = tables_there(connection, tables)
     return [name for schema in {table.schema for table in there} for name in _lacking(inspector, schema, there)]

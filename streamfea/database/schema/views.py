@@ -74,12 +74,12 @@ def outdated_views(connection: Connection, views: Sequence[Table]) -> list[Table
 
 
 def grants_of(connection: Connection, views: Sequence[Table]) -> dict[str, list[str]]:
-    """Return the statements that grant others what they may do with each of `views`."""
+    """Return the statements that repeat the grants on each of `views`."""
     return {view.fullname: list(connection.scalars(_GRANTS, {"name": quoted(connection, view)})) for view in views}
 
 
 def grant(connection: Connection, grants: dict[str, list[str]], created: Sequence[str]) -> None:
-    """Grant what was granted before to those that may use the views that have been created."""
+    """Repeat the former grants on views that have been created anew."""
     for statement in chain.from_iterable(grants.get(name, ()) for name in created):
         connection.execute(text(statement.replace(":", "\\:")))
 

@@ -107,7 +107,7 @@ def was_unblocked(error: ResponseError) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell whether `maxmemory` is reached and this command could have needed more; what only removes still works."""
+    """Tell whether `maxmemory` is reached and this command might need more. Commands that only remove still work."""
     return isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and _code(error).startswith("OOM"))
 
 
@@ -127,13 +127,13 @@ def is_distrusted(error: RedisError) -> bool:
 
 
 def told(error: RedisError) -> str:
-    """Return what the server said and, where only the operator can help, the remedy, in one line."""
+    """Return the server's message and, where only the operator can help, the remedy, in one line."""
     remedy = remedy_of(error)
     return f"{reason_of(error)}: {remedy}" if remedy else reason_of(error)
 
 
 def reason_of(error: RedisError) -> str:
-    """Return what the server said, in one line."""
+    """Return the server's message in one line."""
     text = _distrust(error) or " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MovedError):
         text = f"MOVED {text}"
@@ -143,7 +143,7 @@ def reason_of(error: RedisError) -> str:
 
 
 def remedy_of(error: RedisError) -> str:
-    """Return what the operator has to do; nothing when something else helps."""
+    """Return the remedy for the operator; an empty text if waiting or a retry helps."""
     code = _code(error)
     if _distrust(error) is not None:
         return "check redis.url, and tls_ca_file, tls_cert_file, tls_key_file in [redis]"

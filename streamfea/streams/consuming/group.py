@@ -85,7 +85,7 @@ class GroupConsumer:
         return True
 
     def create_again(self) -> None:
-        """Create the group when it turned out to be gone, and say so; one that was joined is to be joined again."""
+        """Create a group that is gone, and log it. A group that was joined has to be joined again."""
         if self.mark is not None:
             self.must_join = True
         elif self.create():
@@ -131,7 +131,7 @@ class GroupConsumer:
         return self._cursor == _START
 
     def take_over(self, dead_consumer: str, count: int, after: str | None) -> tuple[list[Claimed], str | None]:
-        """Take over what a consumer that is known to be dead has left, of `count` entries with ids above `after`.
+        """Take over up to `count` entries of a dead consumer, with ids above `after`.
 
         Returns them and the `after` of the next call; None when there is no more. `dead_consumer` may be this
         consumer's own name, which an earlier process had.

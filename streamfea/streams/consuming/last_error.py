@@ -32,7 +32,7 @@ class LastError:
 
     @classmethod
     def from_json(cls, text: bytes | str) -> "Self | None":
-        """Return what `text` holds, or None when it is empty."""
+        """Parse `text`; return None if it is empty."""
         if isinstance(text, bytes):
             text = text.decode("utf-8", NAME_ERRORS)
         return cls(**json.loads(text)) if text else None

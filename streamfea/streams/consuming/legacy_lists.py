@@ -42,12 +42,12 @@ class LegacyLists:
         self._field = field
 
     def check(self) -> None:
-        """Move nothing; raise what `move()` would."""
+        """Move nothing; raise the errors that `move()` would raise."""
         for key in self._lists:
             self._scripts.run("move", [key, self._stream], [self._field, 0, 0])
 
     def move(self) -> Iterator[Moved]:
-        """Move one slice of each list that has elements, and yield what was moved."""
+        """Move one slice of each list that has elements, and yield the numbers."""
         for key in self._lists:
             arguments = [self._field, _SLICE_ELEMENTS, _SLICE_BYTES]
             elements = int(self._scripts.run("move", [key, self._stream], arguments))

@@ -63,7 +63,7 @@ class NameHolder:
 
     @classmethod
     def parse(cls, value: bytes | None) -> Self | None:
-        """Return what `str()` made of one, None for anything else."""
+        """Parse the text that `str()` makes; return None for any other text."""
         match = _HOLDER.fullmatch(value.decode("utf-8", "backslashreplace")) if value else None
         if match is None:
             return None

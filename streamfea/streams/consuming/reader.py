@@ -89,7 +89,7 @@ class Reader:
             self._waiting += entry_ids
 
     def confirm(self) -> None:
-        """Acknowledge now what waits for that."""
+        """Send the waiting acknowledgements now."""
         with self._lock:
             if self._waiting:
                 self._acknowledge(self._waiting)
@@ -103,7 +103,7 @@ class Reader:
             self._was_refused = False
 
     def catch_up(self, hold: Callable[[list[Entry]], object]) -> None:
-        """Do what waits for the next request, which may be long in coming; `hold` is told what is there to be received.
+        """Do the work of the next request, which may be late; `hold` gets the entries that have arrived.
 
         Waits for nothing: not for a reply that has not come, nor for another thread that does.
         """
@@ -150,7 +150,7 @@ class Reader:
             self._failure = error
 
     def _receive(self) -> list[Entry]:
-        """Return new entries; what was sent to be acknowledged and is not, waits for that again."""
+        """Return new entries. Acknowledgements that the server has refused wait again."""
         connection, self._connection = self._connection, None
         sent, self._sent = self._sent, []
         try:
@@ -190,7 +190,7 @@ class Reader:
         return [Entry(queue, stream, entry_id, fields) for entry_id, fields in reply]
 
     def _check_mark(self, connection: Any) -> None:
-        """Raise NOGROUP unless what was read is of the stream that the group has joined."""
+        """Raise NOGROUP unless the reply is of the stream that the group has joined."""
         if self._group.mark is not None:
             self._client.parse_response(connection, "XPENDING")
 

@@ -199,7 +199,7 @@ def provenance(
     last_error: LastError,
     failed_at_ms: int,
 ) -> dict[str, str | int]:
-    """Return what a dead letter says of where it comes from, as `GroupConsumer.bury` takes it."""
+    """Return the fields that say where a dead letter comes from, as `GroupConsumer.bury` takes them."""
     return {
         "entry-id": entry_id,
         "stream": ref.stream,

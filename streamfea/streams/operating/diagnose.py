@@ -22,7 +22,7 @@ _Command: TypeAlias = tuple[list[str], list[object]]
 
 
 def inspect_redis(client: Redis, queues: Sequence[Queue]) -> Iterator[CheckResult]:
-    """Yield what there is to say about the server and about each queue's keys; changes nothing on the server."""
+    """Yield the results of checking the server and each queue's keys. Changes nothing on the server."""
     try:
         client.ping()
     except RedisError as error:
@@ -60,7 +60,7 @@ def why_useless(client: Redis, queue: Queue) -> tuple[str, str] | None:
 
 
 def _sentinel(client: Redis) -> tuple[str, str] | None:
-    """Return what to say when a Sentinel answers, and the remedy."""
+    """Return the message for a Sentinel that answers, and the remedy."""
     info = _info(client)
     if "sentinel" not in (info.get("redis_mode"), info.get("server_mode")):
         return None

@@ -89,7 +89,7 @@ def is_virgin(client: Redis, stream: str) -> bool:
 
 
 def _described(client: Redis, name: str) -> _Stream | None:
-    """Return what a stream holds; None when it holds nothing that somebody waits for, or may not be looked at."""
+    """Describe a stream; None if it has nothing that somebody waits for, or may not be read."""
     untyped: Any = client  # as above
     try:
         info = untyped.xinfo_stream(name)

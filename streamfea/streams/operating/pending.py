@@ -63,7 +63,7 @@ class PendingFilter:
 def pending_entries(
     client: Redis, ref: GroupRef, claim_idle: timedelta, wanted: PendingFilter
 ) -> Iterator[PendingEntry]:
-    """Yield what is pending in a group, oldest first, a page of the server's list at a time."""
+    """Yield the pending entries of a group, oldest first, read by pages."""
     start, idle_ms = "-", to_ms(wanted.idle)
     owners = {member.name: member for member in members(client, ref)}
     while page := _page(client, ref, wanted, start):

@@ -113,6 +113,6 @@ def reject(
 
 
 def _fields(client: Redis, ref: GroupRef, entry_id: str) -> dict[bytes, bytes]:
-    """Return what the stream still has of an entry."""
+    """Return the fields of an entry, if the stream still has it."""
     untyped: Any = client  # redis-py leaves the types of replies open
     return next((dict(fields) for _, fields in untyped.xrange(ref.stream, entry_id, entry_id)), {})

@@ -97,7 +97,7 @@ def queue_status(client: Redis, queue: Queue) -> QueueStatus:
 
 
 def group_info(client: Redis, ref: GroupRef) -> dict[str, Any] | None:
-    """Return what the server tells of the group; None when there is no such group."""
+    """Return the server's figures of the group; None if there is no such group."""
     try:
         return _group(ref, client.xinfo_groups(ref.stream))
     except ResponseError as error:
@@ -140,7 +140,7 @@ def _pending(summary: Any) -> tuple[int, str | None]:
 
 
 def _backlog(queue: Queue, lengths: list[Any]) -> tuple[int | None, str | None]:
-    """Return how many elements wait in a queue's lists, and what is wrong with these."""
+    """Return how many elements wait in a queue's lists, and the problem of these."""
     wrong = [
         (key, reply) for key, reply in zip(queue.legacy_lists, lengths, strict=True) if isinstance(reply, RedisError)
     ]
