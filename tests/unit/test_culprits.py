@@ -130,6 +130,14 @@ def test_without_a_line_the_first_suspect_is_it() -> None:
     assert culprit(ValueError(), rows) is None
 
 
+def test_a_copy_of_one_row_stops_at_it_and_one_of_several_at_its_last() -> None:
+    for number in (1, 3):
+        rows = [row(f"{n}-0") for n in range(1, number + 1)]
+        stopped = violation(psycopg.errors.CheckViolation, context=f"COPY thing, 1, line {number}")
+        assert culprit(copied(stopped, rows), rows) == f"{number}-0"
+        assert certain_culprits(copied(stopped, rows), rows) == [f"{number}-0"]
+
+
 def test_an_entry_with_another_row_is_not_convicted_by_one_line() -> None:
     rows = [row("1-0"), row("2-0"), row("2-0")]
     stopped = violation(psycopg.errors.NotNullViolation, context="COPY thing, 1, line 2")
@@ -140,6 +148,20 @@ def test_an_entry_with_another_row_is_not_convicted_by_one_line() -> None:
 def test_of_those_with_a_deferred_key_all_but_the_first_are_convicted() -> None:
     rows = [row("1-0", code=3), row("2-0", code=1), row("3-0", code=3), row("4-0", code=3)]
     assert certain_culprits(duplicate("code", "3"), rows) == ["3-0", "4-0"]
+
+
+def test_of_two_with_a_deferred_key_the_second_is_convicted() -> None:
+    rows = [row("1-0", code=3, part=1), row("2-0", code=3, part=1), row("3-0", code=3, part=2)]
+    assert certain_culprits(wrapped(duplicate("code, part", "3, 1")), rows) == ["2-0"]
+    assert culprit(wrapped(duplicate("code, part", "3, 1")), rows) == "1-0"
+
+
+def test_none_of_several_is_convicted_where_another_deferred_constraint_may_be_violated_too() -> None:
+    other = Plan(class_mapper(Thing), PLAN.table, PLAN.name, PGDialect_psycopg(), deferred=["code", "other"])  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    rows = [other.row(f"{n}-0", Thing(name="a", owner_id=1, code=3)) for n in (1, 2)]
+    held = [found for found in rows if isinstance(found, Row)]
+    assert certain_culprits(duplicate("code", "3"), held) == []
+    assert certain_culprits(duplicate("code", "3"), held[:1]) == ["1-0"]
 
 
 def test_the_only_one_with_a_deferred_key_is_convicted_for_it_is_in_the_table_already() -> None:

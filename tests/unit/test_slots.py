@@ -22,6 +22,17 @@ def start(slot: Slot, consumer: str) -> None:
     slot.consumer, slot.started_at = consumer, time.monotonic()
 
 
+def test_a_place_is_empty_at_first_and_its_process_is_due() -> None:
+    queue = Queue(name="q", handler="h", stream="s")
+    empty = vars(Slot(queue, 3))
+    assert empty.pop("_delay") == 0.5
+    assert empty == {
+        "queue": queue, "number": 3, "is_shim": False, "consumer": "", "process": None, "hides_its_end": False,
+        "substitute": None, "words": None, "monitor": None, "predecessors": [], "started_at": 0.0, "start_at": 0.0,
+        "finished": False, "timed_out": False,
+    }  # fmt: skip
+
+
 def test_the_wait_doubles_with_every_death_soon_after_a_start_up_to_half_a_minute() -> None:
     dying = slot()
     assert [dying.restart_after("died") for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
@@ -66,7 +77,7 @@ def test_a_successor_is_told_of_all_who_died_before_it_oldest_first() -> None:
         Predecessor("c-1", "crashed", "exit code 3"),
         Predecessor("c-2", "timeout", "timeout of 90 s passed"),
     ]
-    assert not dying.timed_out
+    assert dying.timed_out is False
 
 
 def test_of_a_name_that_stays_only_the_last_death_is_told() -> None:
