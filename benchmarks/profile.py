@@ -51,11 +51,11 @@ _PHASES = {
     ("streams/consuming/reader.py", "read"): "XREADGROUP's and XACK's replies",
     ("streams/consuming/reader.py", "read_ahead"): "asking for them",
     ("worker/janitor.py", "tidy"): "trimming",
-    ("worker/loop.py", "_hold"): "leases",
-    ("worker/loop.py", "_release"): "leases",
+    ("worker/held.py", "add"): "leases",
+    ("worker/held.py", "drop"): "leases",
     ("worker/settlement.py", "settle"): "settling",
-    ("worker/loop.py", "_settle"): "settling",
-    ("worker/loop.py", "run"): "the rest of the loop",
+    ("worker/processing.py", "_settle_all"): "settling",
+    ("worker/loop.py", "_go_round"): "the rest of the loop",
 }
 
 

@@ -84,7 +84,9 @@ class Trial:
         self.dbsession.rollback()
         entries = [self._entry(record) for record in records]
         commits = group_commit(self._handler, self._sessions, StopSignal(), ledger=ledger_of(self._handler.queue))
-        return [outcome for outcomes in commits.run(entries) for outcome in outcomes]
+        outcomes: list[Outcome] = []
+        commits.submit(entries, outcomes.extend)
+        return outcomes
 
     def _entry(self, record: bytes | str | dict[str, Any]) -> Entry:
         self._entries += 1

@@ -17,10 +17,10 @@ from streamfea.observe.logs import say_in_every_line
 from streamfea.processes.shim import run_shim
 from streamfea.processes.worker_process import run_worker
 from streamfea.streams.consuming.name_lock import NameHolder
-from streamfea.worker.loop import Predecessor
 from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import Interrupted
 from streamfea.worker.process_guard import guarded
+from streamfea.worker.retries import Predecessor
 from streamfea.worker.stop_signal import StopSignal
 
 __all__ = ["HELD_SIGNALS", "preflight_main", "run_in_child", "shim_main", "worker_main"]

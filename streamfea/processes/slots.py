@@ -5,8 +5,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 
 from streamfea.config.settings import Queue
-from streamfea.worker.loop import Predecessor
 from streamfea.worker.monitor import SharedRunMonitor
+from streamfea.worker.retries import Predecessor
 
 __all__ = ["Slot"]
 

@@ -18,9 +18,10 @@ from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.janitor import Janitor
-from streamfea.worker.loop import Predecessor, Worker
+from streamfea.worker.loop import Worker
 from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.process_guard import end_if_child, keep_from_children
+from streamfea.worker.retries import Predecessor
 from streamfea.worker.stop_signal import StopSignal
 
 __all__ = ["run_worker"]

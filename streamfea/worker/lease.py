@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import structlog
@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameLock
+from streamfea.worker.held import Held
 from streamfea.worker.monitor import RunMonitor
 
 __all__ = ["Lease", "renew_every"]
@@ -27,16 +28,19 @@ class Lease:
     """
 
     def __init__(
-        self, group: GroupConsumer, name_lock: NameLock, monitor: RunMonitor, beside: Callable[[], object]
+        self,
+        group: GroupConsumer,
+        name_lock: NameLock,
+        monitor: RunMonitor,
+        held: Held,
+        beside: Callable[[], object] = lambda: None,
     ) -> None:
         self._group = group
         self._name_lock = name_lock
         self._monitor = monitor
         self._beside = beside
         self.every_seconds = renew_every(group.claim_idle)
-        self._held: set[str] = set()  # entries to renew
-        self._lost: set[str] = set()  # entries that others have claimed, until the loop drops them
-        self._lock = threading.Lock()  # of both sets; taken after the reader's lock, never before it
+        self._held = held
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
@@ -51,31 +55,18 @@ class Lease:
         if self._thread.is_alive():
             self._thread.join()
 
-    def hold(self, entry_ids: Iterable[str]) -> None:
-        """Renew these from now on."""
-        with self._lock:
-            self._held.update(entry_ids)
-
-    def drop(self, entry_ids: Iterable[str]) -> None:
-        """Renew these no more: they are settled, or given away."""
-        with self._lock:
-            self._held.difference_update(entry_ids)
-            self._lost.difference_update(entry_ids)
-
     def renew(self) -> set[str]:
-        """Renew the held entries; return the ids of those that others have claimed, which are not held any more.
+        """Renew what is held; return the ids of what others have claimed meanwhile, which is renewed no more.
 
         Raises what redis-py raises when the server is away.
         """
-        # Under the lock, so that an entry that is dropped cannot be renewed afterwards: its idle time may mean a retry.
-        with self._lock:
-            if self._held:
-                lost = self._group.renew(self._held)
-                self._held -= lost
-                self._lost |= lost
-                if lost:
-                    log.warning("others have claimed entries that this worker was too slow to keep", entries=len(lost))
-            return set(self._lost)
+        return self._held.renew(self._renew)
+
+    def _renew(self, entry_ids: Collection[str]) -> set[str]:
+        lost = self._group.renew(entry_ids)
+        if lost:
+            log.warning("others have claimed entries that this worker was too slow to keep", entries=len(lost))
+        return lost
 
     def _run(self) -> None:
         while not self._ended.wait(self.every_seconds):
@@ -98,5 +89,5 @@ class Lease:
 
 
 def renew_every(claim_idle: timedelta) -> float:
-    """Return the seconds between two renewals of held entries and of the name."""
+    """Return how many seconds lie between two renewals of what a worker holds, and of its name."""
     return min(claim_idle.total_seconds() / 3, NameLock.RENEW_EVERY_SECONDS)

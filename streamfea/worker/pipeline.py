@@ -41,6 +41,8 @@ __all__ = ["GroupCommit"]
 
 T = TypeVar("T")
 
+Settle = Callable[[list[Outcome]], object]
+
 log = structlog.get_logger(__name__)
 
 # A handler that so many records in a row want a transaction of their own for gets one each from then on.
@@ -62,8 +64,8 @@ class GroupCommit:
     `commit_interval_seconds`. With a `ledger`, no entry is done twice. `ours` returns those of some entries that others
     have not taken over meanwhile: only these are run again when PostgreSQL was away.
 
-    `outage_retry` is how it waits for PostgreSQL. With `overlap`, `run()` may return while its last transaction still
-    commits: its outcomes come with those of the next `run()`, or of `finish()`.
+    `outage_retry` is how it waits for PostgreSQL. With `overlap`, `submit()` may return while its last transaction
+    still commits: its outcomes come with those of the next `submit()`, or of `finish()`.
     """
 
     def __init__(
@@ -110,33 +112,33 @@ class GroupCommit:
         """
         self._health.note()
 
-    def run(self, entries: Sequence[Entry], *, alone: bool = False) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of each transaction as soon as it is committed, in the entries' order.
+    def submit(self, entries: Sequence[Entry], settle: Settle, *, alone: bool = False) -> None:
+        """Run entries; call `settle` with the outcomes of each transaction as soon as it is committed, in their order.
 
         Ends early, between transactions, when the worker is to stop: entries without an outcome were not started,
         undone, or are not ours any more. Raises `Interrupted` when that happens while PostgreSQL is away. Entries that
         run `alone` do not wait for it: `WorldFaultError` is raised.
         """
         if alone:
-            yield from self.finish()
-        yield from self._run(each_alone(entries) if alone else [Slice(entries, self._first_mode)], alone=alone)
+            self.finish(settle)
+        self._run(each_alone(entries) if alone else [Slice(entries, self._first_mode)], settle, alone=alone)
 
-    def finish(self) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of what still commits, and of what has to run again for it."""
+    def finish(self, settle: Settle) -> None:
+        """Wait for what still commits, and run again what has to for it; `settle` gets the outcomes."""
         while self._in_flight is not None:
             landed = self._land()
             if landed.outcomes:
-                yield landed.outcomes
-            yield from self._run(landed.remaining)
+                settle(landed.outcomes)
+            self._run(landed.remaining, settle)
 
     @property
     def is_committing(self) -> bool:
         """Whether `finish()` has anything to do."""
         return self._in_flight is not None
 
-    def _run(self, first: Sequence[Slice], *, alone: bool = False) -> Iterator[list[Outcome]]:
+    def _run(self, first: Sequence[Slice], settle: Settle, *, alone: bool = False) -> None:
         slices = deque(first)
-        self._prepared = None  # of a caller that went away in the middle: it was told of none of that
+        self._prepared = None  # of a run that an exception ended: nobody was told of it
         while slices and not self._stop.is_set():
             slice_ = slices.popleft()
             if not slice_.entries:
@@ -144,26 +146,28 @@ class GroupCommit:
             if slice_.mode is Mode.TOGETHER and self._wanted_own >= _OWN_TRANSACTIONS_IN_A_ROW:
                 slices.extendleft(reversed(each_alone(slice_.entries)))
                 continue
-            if slice_.mode is Mode.TOGETHER and self._thread is not None:
-                result = self._run_ahead(slice_)
-            elif self._in_flight is not None:
-                result = self._land()
-                result.remaining.append(slice_)
-            else:
-                run_slice = self._attempt_alone if slice_.mode is Mode.ALONE else self._attempt_now
-                result = run_slice(slice_) if alone else self._until_done(slice_, partial(run_slice, slice_))
+            result = self._run_slice(slice_, alone=alone)
             slices.extendleft(reversed(result.remaining))
             if result.outcomes:
-                yield result.outcomes
-            if self._thread is not None:
-                self._take_off(self._thread)
+                settle(result.outcomes)
+            self._launch()
 
-    def _take_off(self, thread: ThreadPoolExecutor) -> None:
+    def _run_slice(self, slice_: Slice, *, alone: bool) -> SliceResult:
+        """Run a slice, or what has to come before it."""
+        if slice_.mode is Mode.TOGETHER and self._thread is not None:
+            return self._run_ahead(slice_)
+        if self._in_flight is not None:
+            landed = self._land()
+            return SliceResult(landed.outcomes, [*landed.remaining, slice_])
+        run_slice = self._attempt_alone if slice_.mode is Mode.ALONE else self._attempt_now
+        return run_slice(slice_) if alone else self._until_done(slice_, partial(run_slice, slice_))
+
+    def _launch(self) -> None:
         """Begin to commit what has run; last of all, since PostgreSQL may keep us waiting while a table is locked."""
         prepared, self._prepared = self._prepared, None
-        if prepared is not None:
+        if prepared is not None and self._thread is not None:
             prepared.start()
-            self._in_flight = _InFlight(prepared.slice, thread.submit(prepared.commit))
+            self._in_flight = _InFlight(prepared.slice, self._thread.submit(prepared.commit))
 
     def _run_ahead(self, slice_: Slice) -> SliceResult:
         """Run a slice while the one before it commits; return what became of both, but for what commits from now on."""

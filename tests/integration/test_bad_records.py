@@ -20,6 +20,7 @@ from streamfea.worker.policy import Verdict
 from streamfea.worker.settlement import _last_error
 from streamfea.worker.stop_signal import StopSignal
 from tests.support.commands import Project
+from tests.support.entries import submitted
 from tests.support.queues import ref_of
 
 _TIME = '"timestamp": "2024-01-01T00:00:00Z"'
@@ -154,7 +155,7 @@ def test_no_record_breaks_a_batch(engine: Engine, records: list[bytes]) -> None:
     good = json.dumps({"name": "good", "timestamp": "2024-01-01T00:00:00Z"}).encode()
     entries = [Entry("q", "s", f"{n}-1", {b"record": one}, 1) for n, one in enumerate([good, *records, good], 1)]
     batch = GroupCommit(open_sessions(engine), process, batch_size=500, commit_interval_seconds=5, stop=StopSignal())
-    outcomes = {one.entry.id: one for done in batch.run(entries) for one in done}
+    outcomes = {one.entry.id: one for done in submitted(batch, entries) for one in done}
     assert outcomes.keys() == {entry.id for entry in entries}
     assert {outcomes["1-1"].verdict, outcomes[entries[-1].id].verdict} == {Verdict.DONE}
     for outcome in outcomes.values():

@@ -18,7 +18,8 @@ from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.errors import ConfigurationError
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
-from tests.support.entries import entries, entry, group_commit, number_of, run_entries, verdicts
+from streamfea.worker.stop_signal import StopSignal
+from tests.support.entries import entries, entry, group_commit, number_of, run_entries, submitted, verdicts
 from tests.support.plain_loop import commit_plainly, is_aborted
 from tests.support.steps import STEPS, TABLES, Plain, Records, run_steps
 from tests.support.waiting import wait_until
@@ -100,8 +101,15 @@ def test_what_was_done_before_stays_done_when_a_batch_is_cut_short(engine: Engin
         session.execute(text("SELECT 1"))
         session.add(Plain(note=one.id))
 
-    shortest = once_each(sessions, query_and_add, commit_interval_seconds=0)
-    assert verdicts(next(shortest.run(five))) == [Verdict.DUPLICATE]  # so much time, and no more
+    stop, settled = StopSignal(), list[Outcome]()
+
+    def settle_once(outcomes: list[Outcome]) -> None:
+        settled.extend(outcomes)
+        stop.set()
+
+    shortest = once_each(sessions, query_and_add, commit_interval_seconds=0, stop=stop)
+    shortest.submit(five, settle_once)
+    assert verdicts(settled) == [Verdict.DUPLICATE]  # so much time, and no more
     assert noted(engine) == [1, 2, 3, 4]
     assert verdicts(run_adding(sessions, five)) == [Verdict.DUPLICATE] * 4 + [Verdict.DONE]
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0", "5-0"]
@@ -131,7 +139,7 @@ def test_of_two_workers_with_the_same_entry_the_second_waits_and_does_nothing(
         session.add(Plain(note=one.id))
         go_on.wait(20)
 
-    first = threading.Thread(target=lambda: outcomes.extend(once_each(sessions, slowly).run([entry(1)]).__next__()))
+    first = threading.Thread(target=lambda: outcomes.extend(run_entries(once_each(sessions, slowly), [entry(1)])))
     first.start()
     wait_until(lambda: entered(engine), "the first has entered the entry")
     second = threading.Thread(target=lambda: outcomes.extend(run_adding(sessions, [entry(1)])))
@@ -327,4 +335,4 @@ def run_adding(
     alone: bool = False,
 ) -> list[Outcome]:
     commit = once_each(sessions, lambda session, one: session.add(Plain(note=one.id)), process_batch)
-    return [outcome for outcomes in commit.run(entries, alone=alone) for outcome in outcomes]
+    return [outcome for outcomes in submitted(commit, entries, alone=alone) for outcome in outcomes]

@@ -13,7 +13,7 @@ from streamfea.database.session.session import DbSession, Sessions, open_session
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.transaction import RunEntry
-from tests.support.entries import entries, group_commit, ids
+from tests.support.entries import entries, finished, group_commit, ids, submitted
 from tests.support.steps import TABLES, Plain
 from tests.support.waiting import wait_until
 from tests.support.worlds import empty_tables, row_notes
@@ -41,7 +41,7 @@ def test_records_run_while_those_before_them_commit(engine: Engine, sessions: Se
     ran: list[str] = []
     commit = adding(engine, sessions, ran)
     with nobody_can_write(engine):
-        assert list(commit.run(entries(1, 2))) == []
+        assert submitted(commit, entries(1, 2)) == []
         assert ran == ["1-0", "2-0"]
         following = Following(commit, entries(3, 4))
         wait_until(lambda: ran == ["1-0", "2-0", "3-0", "4-0"], "the next batch runs")
@@ -49,7 +49,7 @@ def test_records_run_while_those_before_them_commit(engine: Engine, sessions: Se
         assert row_notes(engine) == []
     following.join()
     assert ids(following.outcomes) == ["1-0", "2-0"]
-    assert ids([one for some in commit.finish() for one in some]) == ["3-0", "4-0"]
+    assert ids([one for some in finished(commit) for one in some]) == ["3-0", "4-0"]
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0"]
 
 
@@ -58,7 +58,7 @@ def test_what_is_committed_is_told_before_the_next_batch_waits_for_its_table(
 ) -> None:
     ran: list[str] = []
     commit = adding(engine, sessions, ran)
-    assert list(commit.run(entries(1, 2))) == []
+    assert submitted(commit, entries(1, 2)) == []
     wait_until(lambda: row_notes(engine) == ["1-0", "2-0"], "the first batch is committed")
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE plain IN SHARE MODE"))
@@ -66,7 +66,7 @@ def test_what_is_committed_is_told_before_the_next_batch_waits_for_its_table(
         wait_until(lambda: ids(following.outcomes) == ["1-0", "2-0"], "it is told")
         assert row_notes(engine) == ["1-0", "2-0"]
     following.join()
-    assert ids([one for some in commit.finish() for one in some]) == ["3-0", "4-0"]
+    assert ids([one for some in finished(commit) for one in some]) == ["3-0", "4-0"]
 
 
 @pytest.mark.core
@@ -82,7 +82,7 @@ def test_a_record_that_queries_waits_for_those_before_it(engine: Engine, session
 
     commit = well_known(engine, sessions, process)
     with nobody_can_write(engine):
-        assert list(commit.run(entries(1, 2))) == []
+        assert submitted(commit, entries(1, 2)) == []
         following = Following(commit, entries(3, 4))
         assert asked.wait(10)
         for _ in range(100):
@@ -98,14 +98,14 @@ def test_what_fails_to_commit_is_done_before_what_ran_meanwhile(engine: Engine, 
     ran: list[str] = []
     commit = adding(engine, sessions, ran)
     with nobody_can_write(engine):
-        assert list(commit.run(entries(1, 2))) == []
+        assert submitted(commit, entries(1, 2)) == []
         following = Following(commit, entries(3, 4))
         wait_until(lambda: len(ran) == 4, "the next batch runs")
         cut_who_waits(engine)
         wait_until(lambda: len(ran) == 5, "the first batch runs again, each record alone")
     following.join()
     assert ran == ["1-0", "2-0", "3-0", "4-0", "1-0", "2-0", "3-0", "4-0"]
-    outcomes = following.outcomes + [one for some in commit.finish() for one in some]
+    outcomes = following.outcomes + [one for some in finished(commit) for one in some]
     assert ids(outcomes) == ["1-0", "2-0", "3-0", "4-0"]
     assert {one.verdict for one in outcomes} == {Verdict.DONE}
     assert row_notes(engine) == ["1-0", "2-0", "3-0", "4-0"]
@@ -116,9 +116,9 @@ def test_a_bad_record_that_commits_late_fails_alone(engine: Engine, sessions: Se
     with Session(engine) as session:
         session.add(Plain(note="before", code=1))
         session.commit()
-    assert list(commit.run(entries(1, 2))) == []
-    [first] = commit.run(entries(3, 4))
-    [second] = commit.finish()
+    assert submitted(commit, entries(1, 2)) == []
+    [first] = submitted(commit, entries(3, 4))
+    [second] = finished(commit)
     assert [one.verdict for one in [*first, *second]] == [Verdict.DONE, Verdict.FAILED, Verdict.DONE, Verdict.DONE]
     assert row_notes(engine) == ["before", "1-0", "3-0", "4-0"]
 
@@ -130,12 +130,12 @@ def test_a_server_that_takes_no_connections_is_waited_for(engine: Engine, own_da
     allow = f"ALTER DATABASE {own_database.url.database} ALLOW_CONNECTIONS"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"{allow} false"))
-        assert list(commit.run(entries(1, 2))) == []
+        assert submitted(commit, entries(1, 2)) == []
         following = Following(commit, entries(3, 4))
         wait_until(lambda: ran == ["1-0", "2-0", "3-0", "4-0"], "the next batch runs")
         connection.execute(text(f"{allow} true"))
     following.join()
-    outcomes = following.outcomes + [one for some in commit.finish() for one in some]
+    outcomes = following.outcomes + [one for some in finished(commit) for one in some]
     assert ids(outcomes) == ["1-0", "2-0", "3-0", "4-0"]
     assert row_notes(own_database) == ["1-0", "2-0", "3-0", "4-0"]
 
@@ -150,7 +150,7 @@ def test_whoever_listens_to_the_session_is_called_in_the_thread_of_the_handler(
         session.add(Plain(note=entry.id))
 
     commit = well_known(engine, sessions, process)
-    assert ids([one for some in commit.run(entries(1, 2)) for one in some]) == ["1-0", "2-0"]
+    assert ids([one for some in submitted(commit, entries(1, 2)) for one in some]) == ["1-0", "2-0"]
     assert set(threads) == {threading.get_ident()}
 
 
@@ -169,8 +169,7 @@ class Following:
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
-        for some in self._commit.run(self._batch):
-            self.outcomes += some
+        self._commit.submit(self._batch, self.outcomes.extend)
 
 
 def adding(engine: Engine, sessions: Sessions, ran: list[str]) -> GroupCommit:
@@ -189,8 +188,8 @@ def well_known(engine: Engine, sessions: Sessions, process: RunEntry) -> GroupCo
         lambda session, entry: session.add(Plain(note="first")) if entry.id == "0-0" else process(session, entry),
         overlap=True,
     )
-    assert [outcome for some in commit.run(entries(0)) for outcome in some]
-    assert list(commit.finish()) == []
+    assert [outcome for some in submitted(commit, entries(0)) for outcome in some]
+    assert finished(commit) == []
     empty_tables(engine)
     return commit
 

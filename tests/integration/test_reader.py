@@ -18,6 +18,7 @@ from streamfea.streams.connection.client import open_redis
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 from streamfea.streams.consuming.reader import Reader
+from streamfea.worker.held import Held
 from streamfea.worker.lease import Lease
 from streamfea.worker.monitor import RunMonitor
 from tests.support.commands import Project
@@ -181,8 +182,9 @@ def test_leases_are_renewed_whatever_hinders_what_is_done_beside(client: Redis, 
     done, held = read(reader, 1), read(reader, 1)
     reader.acknowledge(done)
     name_lock = NameLock(consumer.client, ref, "c", NameHolder.here())
-    lease = Lease(group, name_lock, RunMonitor(), lambda: reader.catch_up(lambda _: None))
-    lease.hold(held)
+    held_by_lease = Held()
+    held_by_lease.add(Entry(ref.queue, ref.stream, entry_id, {}) for entry_id in held)
+    lease = Lease(group, name_lock, RunMonitor(), held_by_lease, lambda: reader.catch_up(lambda _: None))
     lease.start()
     idle_ms: list[int] = []
 
@@ -230,6 +232,7 @@ def test_what_was_read_ahead_and_taken_over_meanwhile_is_not_done_twice(
     with project.consuming() as slow:
         wait_until(lambda: held(client, project) > 100 and len(rows()) >= 2_900, "it holds more than the slow batch")
         with project.consuming() as other:
+            wait_until(lambda: "consuming" in other.log(), "the other works")
             wait_until(lambda: nothing_is_left(client, project), "all is acknowledged")
             assert other.terminate() == 0
         assert slow.terminate() == 0

@@ -6,7 +6,8 @@ from typing import Any
 from streamfea.core.entry import Entry
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.streams.consuming.trim import Trimmer
-from streamfea.worker.loop import Predecessor, Worker
+from streamfea.worker.processing import Processing
+from streamfea.worker.retries import Predecessor, Retries
 
 __all__ = ["BUGS", "put_in"]
 
@@ -19,15 +20,15 @@ def put_in(name: str) -> None:
 
 def acknowledge_before_commit() -> None:
     """What a worker holds when it dies is lost."""
-    run = Worker._run
+    run = Processing.run
 
-    def acknowledge_and_run(self: Worker, entries: Sequence[Entry], *, alone: bool) -> None:
+    def acknowledge_and_run(self: Processing, entries: Sequence[Entry]) -> None:
         if entries:
-            self._reader.acknowledge([entry.id for entry in entries])
-            self._reader.confirm()
-        run(self, entries, alone=alone)
+            self._redis.reader.acknowledge([entry.id for entry in entries])
+            self._redis.reader.confirm()
+        run(self, entries)
 
-    _replace(Worker, "_run", acknowledge_and_run)
+    _replace(Processing, "run", acknowledge_and_run)
 
 
 def skip_the_ledger() -> None:
@@ -49,11 +50,12 @@ def trim_by_maxlen() -> None:
 def delete_consumers_with_pending() -> None:
     """What a dead consumer held is forgotten with its name."""
 
-    def delete(self: Worker, dead: Predecessor) -> None:
-        client: Any = self._group._client
-        client.xgroup_delconsumer(self._queue.stream, self._queue.group, dead.consumer)
+    def delete(self: Retries, dead: Predecessor) -> None:
+        group = self._redis.group
+        client: Any = group._client
+        client.xgroup_delconsumer(group.ref.stream, group.ref.group, dead.consumer)
 
-    _replace(Worker, "_succeed", delete)
+    _replace(Retries, "succeed", delete)
 
 
 BUGS = {

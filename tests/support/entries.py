@@ -54,14 +54,28 @@ def group_commit(
     )
 
 
+def submitted(commit: GroupCommit, entries: Sequence[Entry], *, alone: bool = False) -> list[list[Outcome]]:
+    """Return the outcomes that running these entries led to, by transaction."""
+    settled: list[list[Outcome]] = []
+    commit.submit(entries, settled.append, alone=alone)
+    return settled
+
+
+def finished(commit: GroupCommit) -> list[list[Outcome]]:
+    """Return the outcomes of what still committed, by transaction."""
+    settled: list[list[Outcome]] = []
+    commit.finish(settled.append)
+    return settled
+
+
 def run_entries(commit: GroupCommit, entries: Sequence[Entry], at_once: int = 0) -> list[Outcome]:
     """Run entries, `at_once` of them at a time or all together, to the end of the last commit."""
     outcomes: list[Outcome] = []
     step = at_once or max(1, len(entries))
     for start in range(0, len(entries), step):
-        for some in commit.run(entries[start : start + step]):
+        for some in submitted(commit, entries[start : start + step]):
             outcomes += some
-    for some in commit.finish():
+    for some in finished(commit):
         outcomes += some
     return outcomes
 

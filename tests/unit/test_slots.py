@@ -6,8 +6,8 @@ from datetime import timedelta
 from streamfea.config.settings import Queue
 from streamfea.core.entry import Entry
 from streamfea.processes.slots import Slot
-from streamfea.worker.loop import Predecessor
 from streamfea.worker.monitor import SharedRunMonitor
+from streamfea.worker.retries import Predecessor
 
 _LONG_AGO = 1_000_000.0
 
