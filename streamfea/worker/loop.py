@@ -1,7 +1,7 @@
 """The loop of one consumer: claim what is due, read what is new, run it, settle it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -74,20 +74,12 @@ class Worker:
         self._predecessors = predecessors or [_same_name(group.consumer)]
         held = Held()
         self._lease = Lease(group, name_lock, monitor or RunMonitor(), held, lambda: reader.catch_up(held.add))
-        self._redis = RedisSide(
-            group,
-            reader,
-            name_lock,
-            janitor,
-            self._lease,
-            Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff),
-            held,
-            OutageRetry("Redis", is_outage, stop, janitor.make_room),
-        )
+        settlement = Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff)
+        redis_retry = OutageRetry("Redis", is_outage, stop, janitor.make_room)
+        self._redis = RedisSide(group, reader, name_lock, janitor, self._lease, settlement, held, redis_retry)
         self._handover = HandOver(self._redis, held, stop, unseen_at_most=10 * queue.batch_size)
-        self._postgresql = PostgreSQLSide(
-            sessions, queue.ref, ledger, OutageRetry("PostgreSQL", is_away, stop, self._hold_no_longer)
-        )
+        postgresql_retry = OutageRetry("PostgreSQL", is_away, stop, self._hold_no_longer)
+        self._postgresql = PostgreSQLSide(sessions, queue.ref, ledger, postgresql_retry)
         self._join = joining(group, ledger, sessions, self._redis.retry, self._postgresql.retry)
         self._pipeline = group_commit(
             handler,
@@ -100,15 +92,20 @@ class Worker:
             overlap=True,
             outage_retry=self._postgresql.retry,
         )
-        batch_size = AdaptiveBatchSize(queue.commit_interval, queue.batch_size, queue.batch_bytes)
-        self._processing = Processing(self._pipeline, self._redis, held, RecordField(queue.field), batch_size)
+        self._held = held
+        self._set_up(AdaptiveBatchSize(queue.commit_interval, queue.batch_size, queue.batch_bytes))
+
+    def _set_up(self, batch_size: AdaptiveBatchSize) -> None:
+        """Set up the parts that the loop gives work to."""
+        queue = self._queue
+        self._processing = Processing(self._pipeline, self._redis, self._held, RecordField(queue.field), batch_size)
         self._retries = Retries(
             self._redis,
             self._postgresql,
             self._processing,
-            held,
+            self._held,
             batch_size,
-            stop,
+            self._stop,
             look_every=min(_LOOK_FOR_DUE_EVERY, queue.backoff, queue.claim_idle).total_seconds(),
         )
         self._intake = Intake(
@@ -116,12 +113,11 @@ class Worker:
             self._processing,
             self._retries,
             self._handover,
-            held,
+            self._held,
             batch_size,
-            block=_UNTIL_EMPTY_BLOCK if until_empty else queue.block,
+            block=_UNTIL_EMPTY_BLOCK if self._until_empty else queue.block,
             renew_every=self._lease.every_seconds,
         )
-        self._forget_all: Callable[[], object] = held.drop_all
 
     def run(self) -> None:
         """Work until told to stop, then give back what was not started and leave the group."""
@@ -191,7 +187,7 @@ class Worker:
         """Finish what was read from a stream, or a group, that is gone, and go on in the one that took its place."""
         self._processing.finish()
         self._redis.reader.forget()
-        self._forget_all()
+        self._held.drop_all()
         self._join()
         self._handover.give_back_unseen()  # what was read without knowing whose it was
 
