@@ -11,8 +11,11 @@ from sqlalchemy import Engine, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from streamfea.config.settings import DatabaseSettings
 from streamfea.core.entry import Entry
 from streamfea.core.group_ref import GroupRef
+from streamfea.database.connection.engine import open_database
+from streamfea.database.connection.pooler import Pooler
 from streamfea.database.session.session import open_sessions
 from streamfea.streams.connection.keys import dead_letters_key
 from streamfea.worker.policy import Verdict
@@ -55,6 +58,12 @@ def role(postgresql_url: str, name: str, project: Project, engine: Engine) -> It
 def alter(engine: Engine, role: str, settings: str) -> None:
     with engine.begin() as connection:
         connection.execute(text(f"ALTER ROLE {role} {settings}"))
+
+
+def end_sessions(engine: Engine, role: str) -> None:
+    with engine.begin() as connection:
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = :role"
+        connection.execute(text(query), {"role": role})
 
 
 def add(client: Redis, project: Project, records: list[dict[str, object]]) -> None:
@@ -210,6 +219,30 @@ def test_a_record_that_hides_that_it_got_no_connection_runs_again(engine: Engine
     assert [outcome.verdict for outcome in outcomes] == [Verdict.DONE] * 3
 
 
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("pooler", ["none", "transaction"])
+def test_a_record_that_hides_that_its_transaction_could_not_begin_runs_again(
+    engine: Engine, role: str, pooler: Pooler, at_once: int
+) -> None:
+    def process(session: Session, entry: Entry) -> None:
+        number = number_of(entry)
+        try:
+            session.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            number = -1
+        session.execute(text("INSERT INTO ended (number) VALUES (:number)"), {"number": number})
+
+    url = engine.url.set(username=role).render_as_string(hide_password=False)
+    own = open_database(DatabaseSettings(url=url, pooler=pooler), "me")
+    commit = group_commit(open_sessions(own), process)
+    outcomes = run_entries(commit, entries(1), at_once)
+    end_sessions(engine, role)
+    outcomes += run_entries(commit, entries(2, 3, 4), at_once)
+    own.dispose()
+    assert done(engine) == [1, 2, 3, 4]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.DONE] * 4
+
+
 def test_a_worker_that_gets_no_connection_holds_nothing(
     project: Project, client: Redis, engine: Engine, role: str
 ) -> None:
@@ -230,9 +263,7 @@ def test_a_worker_that_loses_its_connection_for_good_hands_over_what_it_holds(
     with project.consuming("--workers", "3") as consumer:
         wait_until(lambda: consumer.log().count("consuming") == 3, "they work")
         alter(engine, role, "CONNECTION LIMIT 2")
-        with engine.begin() as connection:
-            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = :role"
-            connection.execute(text(query), {"role": role})
+        end_sessions(engine, role)
         for first in range(0, 600, 20):
             add(client, project, [{"n": number} for number in range(first, first + 20)])
         wait_until(lambda: done(engine) == list(range(600)), "it is all done", seconds=60)

@@ -10,6 +10,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, event
 
 from streamfea.database.connection.driver import driver_of, sqlalchemys
+from streamfea.database.connection.failures import begin_failures
 
 __all__ = ["NAME_OF_ALL", "Pooler", "heed_pooler"]
 
@@ -31,6 +32,7 @@ def heed_pooler(engine: Engine, name: str, pooler: Pooler | None) -> None:
 
     Whether there is a pooler is found out for each connection, unless `pooler` says so.
     """
+    failures = begin_failures(engine)
 
     @event.listens_for(engine, "connect")
     def note_pooler(driver: "psycopg.Connection[Any]", record: Any) -> None:
@@ -46,6 +48,7 @@ def heed_pooler(engine: Engine, name: str, pooler: Pooler | None) -> None:
             try:
                 driver.backend_pid = driver.execute(_NAME_TRANSACTION, [name]).fetchone()[1]
             except psycopg.Error as error:
+                failures.note()
                 raise sqlalchemys(connection, _NAME_TRANSACTION, error) from error
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
 
@@ -18,7 +18,7 @@ from streamfea.database.session.statements import may_be_shared
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
 
-__all__ = ["ConnectFailures", "RecordConnection", "listen_to", "note_connection"]
+__all__ = ["RecordConnection", "listen_to", "note_connection"]
 
 _SAVEPOINT_STATEMENTS = (SavepointClause, RollbackToSavepointClause, ReleaseSavepointClause)
 # The session whose transaction runs on a connection; weak both ways, since a session holds its connection.
@@ -43,18 +43,6 @@ class RecordConnection(Connection):
         if session is not None and session._at_hand is not None:
             session._at_hand.on_options()
         return super().execution_options(**options)
-
-
-class ConnectFailures:
-    """How often an engine could not connect: a handler may have met that, and hidden it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.count = 0
-        event.listen(engine, "handle_error", self._note)
-
-    def _note(self, context: ExceptionContext) -> None:
-        if context.connection is None:
-            self.count += 1
 
 
 def listen_to(engine: Engine) -> None:

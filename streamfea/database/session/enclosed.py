@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from streamfea.core.entry import Entry
 from streamfea.database.connection.driver import driver_of
+from streamfea.database.connection.failures import BeginFailures
 from streamfea.database.session.account import Effect
-from streamfea.database.session.connection import ConnectFailures
 from streamfea.database.session.own import OwnTransaction, TransactionAborted
 from streamfea.database.session.statements import reason_against_enclosing
 
@@ -30,7 +30,7 @@ class EnclosedTransaction(OwnTransaction):
 
     has_connection = True
 
-    def __init__(self, session: "DbSession", failures: ConnectFailures) -> None:
+    def __init__(self, session: "DbSession", failures: BeginFailures) -> None:
         super().__init__(session, failures)
         self._root: SessionTransaction | None = None
         # The savepoint that a `rollback()` of the record goes back to.

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from streamfea.core.entry import Entry
 from streamfea.database.connection.driver import status_of
+from streamfea.database.connection.failures import BeginFailures
 from streamfea.database.session.account import Effect
-from streamfea.database.session.connection import ConnectFailures
 
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
@@ -32,7 +32,7 @@ class OwnTransaction:
     has_connection = False
     """Whether the session has a connection already when its record begins."""
 
-    def __init__(self, session: "DbSession", failures: ConnectFailures) -> None:
+    def __init__(self, session: "DbSession", failures: BeginFailures) -> None:
         self.session = session
         self._failures = failures
         self._failed_before = failures.count
@@ -79,7 +79,7 @@ class OwnTransaction:
         self.end_record()
         is_refused = self._account.refused is not None and not self.session.is_active
         if self._failures.count != self._failed_before:
-            raise TransactionAborted("PostgreSQL let nobody in, and the handler went on as if nothing were")
+            raise TransactionAborted("no transaction could be begun, and the handler went on as if nothing were")
         if self.aborted and not is_refused:
             raise TransactionAborted("an SQL error aborted the transaction, and the handler went on as if nothing were")
         self._require_whole()

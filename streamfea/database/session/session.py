@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from streamfea.core.entry import Entry
 from streamfea.database.connection.deferred import DeferredConstraints
+from streamfea.database.connection.failures import begin_failures
 from streamfea.database.copy.plans import Plans
 from streamfea.database.session.account import Account, Effect
 from streamfea.database.session.chunks import ChunkedQuery
-from streamfea.database.session.connection import ConnectFailures, RecordConnection, listen_to, note_connection
+from streamfea.database.session.connection import RecordConnection, listen_to, note_connection
 from streamfea.database.session.enclosed import EnclosedTransaction
 from streamfea.database.session.new_rows import NewRows
 from streamfea.database.session.own import OwnTransaction
@@ -176,7 +177,7 @@ class Sessions:
 
     def __init__(self, engine: Engine, plans: Plans | None) -> None:
         self.engine = engine
-        self._failures = ConnectFailures(engine)
+        self._failures = begin_failures(engine)
         # SQLAlchemy's, which listeners can be told of.
         self.factory = sessionmaker(engine, class_=DbSession, plans=plans, deferred=DeferredConstraints())
 

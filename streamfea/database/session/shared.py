@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session, SessionEvents, SessionTransaction
 from sqlalchemy.orm.exc import FlushError
 
 from streamfea.core.entry import Entry
+from streamfea.database.connection.failures import BeginFailures
 from streamfea.database.session.account import Effect
-from streamfea.database.session.connection import ConnectFailures
 from streamfea.database.session.own import OwnTransaction
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class SharedTransaction(OwnTransaction):
     has_kept = False
     """Whether any record has been kept."""
 
-    def __init__(self, session: "DbSession", failures: ConnectFailures) -> None:
+    def __init__(self, session: "DbSession", failures: BeginFailures) -> None:
         super().__init__(session, failures)
         self._root: SessionTransaction | None = None
         self._before_first: Callable[[], object] | None = None
