@@ -39,16 +39,18 @@ def test_a_kill(shop: Shop) -> None:
 
 
 def test_a_hand_over(shop: Shop) -> None:
-    shop.open("if order['number'] == 1: wait_for('its end')", claim_idle="1h", batch_size=4)
+    shop.open("if not Path('hurry').exists(): time.sleep(0.1)", claim_idle="1h", commit_interval="10s")
     with shop.consuming() as first:
         shop.order(0)
-        wait_until(lambda: shop.on_stream() == 0, "it has learned how quick a record is")
-        shop.order(1, 2, 3, 4)
-        wait_until(lambda: shop.pending() == 4, "the batch is delivered")
-        first.process.terminate()  # SIGTERM: finish what runs, hand over the rest
-        shop.let("its end")
+        wait_until(lambda: shop.on_stream() == 0, "it has learned how long a record takes")
+        shop.order(*range(1, 51))
+        wait_until(lambda: shop.pending() == 50, "the batch is delivered")
+        first.process.terminate()  # SIGTERM: finish what runs, commit, hand over the rest
         assert first.process.wait(30) == 0
-    assert shop.rows() == [0, 1]
+    done = shop.rows()
+    assert done == list(range(len(done)))
+    assert shop.pending() == 51 - len(done) > 0
 
+    shop.let("hurry")
     shop.consume()  # need not wait for `claim_idle`: what was handed over is due
-    assert sorted(shop.rows()) == [0, 1, 2, 3, 4]
+    assert sorted(shop.rows()) == list(range(51))

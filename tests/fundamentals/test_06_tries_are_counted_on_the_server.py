@@ -9,7 +9,8 @@ def test_a_record_that_fails_in_one_process_after_the_other(shop: Shop) -> None:
     shop.order(1)
     for tries in (1, 2):
         with shop.consuming() as consumer:
-            wait_until(lambda tries=tries: shop.deliveries() == tries, "it is tried")  # type: ignore[misc]  # bound at once
+            wait_until(lambda consumer=consumer: "no such article" in consumer.log(), "it has failed")  # type: ignore[misc]  # bound at once
+            assert shop.deliveries() == tries
             assert consumer.terminate() == 0
         shop.run("retry", "q", "--all")  # due now, not in an hour
 

@@ -5,12 +5,13 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from streamfea.streams.connection.keys import name_lock_key
+from streamfea.streams.connection.keys import janitor_key, name_lock_key
 from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
 from streamfea.streams.operating.members import forget_if_idle, members
 from streamfea.worker.janitor import Janitor
@@ -127,6 +128,30 @@ def test_one_janitor_at_a_time_has_a_turn_that_ends_by_itself(client: Redis, nam
     wait_until(lambda: not client.exists(key), "the turn is over")
     third.tidy()
     assert client.xlen(name) == 0
+
+
+def test_the_ledger_is_pruned_from_turn_to_turn_as_long_as_there_is_more_and_then_not_for_a_while(
+    client: Redis, name: str
+) -> None:
+    client.xgroup_create(name, "streamfea", id="0", mkstream=True)
+    client.xadd(name, {"record": "{}"}, id="5-0")
+    asked: list[str] = []
+
+    def prune(first_id: str) -> bool:
+        asked.append(first_id)
+        return len(asked) < 2
+
+    janitor = Janitor(client, ref_of(name), queue_of(name).retention, "c", prune_ledger=prune)
+    key = janitor_key(ref_of(name))
+    for turns in (1, 2, 3):
+        wait_until(lambda: not client.exists(key), "the turn before is over")
+        wait_until(partial(takes_turn, janitor, client, key), "it has another turn")
+        assert asked == ["5-0"] * min(turns, 2)
+
+
+def takes_turn(janitor: Janitor, client: Redis, key: str) -> bool:
+    janitor.tidy()
+    return bool(client.exists(key))
 
 
 def test_thousands_of_dead_names_delay_no_record(

@@ -71,6 +71,35 @@ def test_what_is_acknowledged_goes_along_with_the_next_read(client: Redis, consu
     assert pending(client, consumer) == []
 
 
+def test_what_was_asked_for_is_ahead_until_it_is_received(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    assert not reader.is_ahead
+    assert reader.receive() == []  # nothing was asked for
+
+    reader.read_ahead(2)
+    assert reader.is_ahead
+    wait_until(lambda: pending(client, consumer) == ["1-0", "2-0"], "the reply is there")
+    held: list[str] = []
+    reader.catch_up(lambda entries: held.extend(entry.id for entry in entries))
+    assert held == ["1-0", "2-0"]
+    assert reader.is_ahead  # taken in, but not received
+    assert [entry.id for entry in reader.receive()] == ["1-0", "2-0"]
+    assert not reader.is_ahead
+    assert reader.receive() == []
+
+
+def test_a_failure_is_ahead_until_it_is_met(client: Redis, consumer: Consumer) -> None:
+    reader = consumer.reader
+    execute(client, "ACL", "SETUSER", consumer.group.ref.stream, "-xreadgroup")
+    reader.read_ahead(2)
+    assert reader.is_ahead
+    with pytest.raises(NoPermissionError):
+        reader.receive()
+    assert not reader.is_ahead
+    execute(client, "ACL", "SETUSER", consumer.group.ref.stream, "+xreadgroup")
+    assert read(reader, 2) == ["1-0", "2-0"]
+
+
 def test_what_is_acknowledged_while_a_reply_is_ahead_is_not_forgotten(client: Redis, consumer: Consumer) -> None:
     reader = consumer.reader
     first = read(reader, 2)
