@@ -21,8 +21,6 @@ from streamfea.streams.consuming.reader import Reader
 from streamfea.worker.held import Held
 from streamfea.worker.lease import Lease
 from streamfea.worker.monitor import RunMonitor
-from tests.support.commands import Project
-from tests.support.streams import add, nothing_is_left
 from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
@@ -53,6 +51,10 @@ def pending(client: Redis, consumer: Consumer) -> list[str]:
     ref = consumer.group.ref
     found: Any = client.xpending_range(ref.stream, ref.group, "-", "+", 100)
     return [one["message_id"].decode() for one in found]
+
+
+def execute(client: Any, *command: str) -> None:
+    client.execute_command(*command)
 
 
 def read(reader: Reader, count: int) -> list[str]:
@@ -236,81 +238,3 @@ def test_a_group_that_is_gone_is_created_again_whatever_was_to_be_acknowledged(
     assert read(reader, 6) == []
     client.xadd(consumer.group.ref.stream, {"n": "7"}, id="7-0")
     assert read(reader, 6) == ["7-0"]
-
-
-def test_a_quick_worker_reads_ahead_and_hands_over_what_it_has_read(
-    project: Project, client: Redis, rows: Rows
-) -> None:
-    project.configure(claim_idle="1h", batch_size=100)
-    add_with_a_slow_one(client, project, seconds=2)
-    with project.consuming() as consumer:
-        wait_until(lambda: len(rows()) >= 2_500, "it is at full speed")
-        wait_until(lambda: held(client, project) > 100, "it holds more than the batch that is slow")
-        assert consumer.terminate() == 0
-    assert "handed over" in consumer.log()
-    project.run("consume", "--until-empty")
-    assert sorted(rows()) == list(range(-300, 3_000))
-    assert nothing_is_left(client, project)
-
-
-def test_what_was_read_ahead_and_taken_over_meanwhile_is_not_done_twice(
-    project: Project, client: Redis, rows: Rows
-) -> None:
-    project.configure(claim_idle="1s", batch_size=100)
-    add_with_a_slow_one(client, project, seconds=4)
-    with project.consuming() as slow:
-        wait_until(lambda: held(client, project) > 100 and len(rows()) >= 2_900, "it holds more than the slow batch")
-        with project.consuming() as other:
-            wait_until(lambda: "consuming" in other.log(), "the other works")
-            wait_until(lambda: nothing_is_left(client, project), "all is acknowledged")
-            assert other.terminate() == 0
-        assert slow.terminate() == 0
-    assert sorted(rows()) == list(range(-300, 3_000))
-
-
-def test_a_worker_whose_records_take_long_does_not_read_ahead(project: Project, client: Redis, rows: Rows) -> None:
-    project.configure(claim_idle="1h", batch_size=4, commit_interval="1s")
-    add(client, project, *({"n": number, "do": "slow", "seconds": 0.1} for number in range(30)))
-    most = 0
-    with project.consuming() as consumer:
-
-        def are_done() -> bool:
-            nonlocal most
-            most = max(most, held(client, project))
-            return len(rows()) == 30
-
-        wait_until(are_done, "all are done")
-        assert consumer.terminate() == 0
-    assert most <= 8  # a batch that commits, and one that runs
-
-
-def add_with_a_slow_one(client: Redis, project: Project, *, seconds: float) -> None:
-    """Add enough for a worker to come to its full speed, a record that takes long, and what may be read ahead of it."""
-    quick = [{"n": number} for number in range(3_000)]
-    slow = {"n": -1, "do": "slow", "seconds": seconds}
-    add(client, project, *quick, slow, *({"n": number} for number in range(-300, -1)))
-
-
-def held(client: Redis, project: Project) -> int:
-    """How many entries are pending."""
-    groups: Any = client.xinfo_groups(project.stream)
-    return sum(int(group["pending"]) for group in groups)
-
-
-def execute(client: Any, *command: str) -> None:
-    client.execute_command(*command)
-
-
-def test_cut_connections_and_stops_have_nothing_done_twice(project: Project, client: Redis, rows: Rows) -> None:
-    project.configure(claim_idle="1h", batch_size=50)
-    add(client, project, *({"n": number} for number in range(12_000)))
-    for _ in range(3):
-        before = len(rows())
-        with project.consuming() as consumer:
-            wait_until(lambda: len(rows()) > before + 500, "it is at full speed")  # noqa: B023 - called at once
-            execute(client, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            assert consumer.terminate() == 0
-        left: Any = client.xpending_range(project.stream, "streamfea", "-", "+", 1000)
-        assert all(one["time_since_delivered"] >= 3_600_000 for one in left), "some are not for others to take at once"
-    project.run("consume", "--until-empty")
-    assert sorted(rows()) == list(range(12_000))

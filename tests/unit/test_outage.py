@@ -60,6 +60,14 @@ def test_an_outage_is_told_once_however_many_tries_it_lasts(stop: StopSignal) ->
     assert (retry.outages, retry.waiting_seconds) == (1, 0.0)
 
 
+def test_there_are_pauses_between_the_tries_and_how_long_it_lasted_is_told(stop: StopSignal) -> None:
+    with capture_logs() as logs:
+        OutageRetry("Redis", is_away, stop).call(failing(6, OSError()))
+    seconds = logs[1]["after_seconds"]
+    assert 0.1 <= seconds <= 5
+    assert seconds == round(seconds, 1)
+
+
 def test_every_outage_is_counted(stop: StopSignal) -> None:
     retry = OutageRetry("Redis", is_away, stop)
     for _ in range(3):

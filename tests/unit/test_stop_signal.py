@@ -60,6 +60,14 @@ def test_it_works_when_a_handler_has_closed_its_descriptors() -> None:
         os.close(end)
     other = os.open(os.devnull, os.O_RDWR)  # may have the number of one of them now
     assert not stop.wait(0.01)
+    started = time.monotonic()
+    assert not stop.wait(0.2)
+    assert 0.2 <= time.monotonic() - started < 0.9
+    assert not stop.wait(1.5)  # returns sooner, since nothing would wake it
+    assert time.monotonic() - started < 1.6
+    started = time.monotonic()
+    assert not stop.wait()
+    assert 0.9 <= time.monotonic() - started < 1.9
     stop.set()
     assert stop.is_set()
     assert stop.wait(60)
