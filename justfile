@@ -39,6 +39,13 @@ faults SECONDS="60" *ARGS:
 faults-check *ARGS:
     pytest tests/machine/check_bugs.py {{ARGS}}
 
+# Which lines and branches the tests reach, in all processes that they start; or some tests: `just coverage tests/unit`
+coverage *ARGS:
+    coverage erase
+    COVERAGE_FILE={{justfile_directory()}}/.coverage coverage run -m pytest -n 2 --dist loadgroup {{ARGS}}
+    coverage combine --quiet
+    coverage report
+
 # Change the pure logic in every way that mutmut knows, see which changes no unit test notices, and print the scores
 mutate:
     rm -rf mutants
