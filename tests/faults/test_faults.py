@@ -157,16 +157,6 @@ def test_a_record_that_waits_for_postgresql_is_not_taken_for_what_kills_its_work
         wait_until(partial(is_taken_back, client), "the delivery that led to nothing is taken back")
 
 
-def waits(consumer: Consumer, times: int) -> bool:
-    return consumer.log().count("waiting for PostgreSQL") >= times
-
-
-def is_taken_back(client: Redis) -> bool:
-    """Tell whether the pending entry is as if it had been delivered once; not so while an attempt to run it is made."""
-    [delivered] = client.xpending_range("load", "streamfea", "-", "+", 1)
-    return delivered["times_delivered"] == 1 and not client.hgetall(errors_key(ref_of("load")))
-
-
 def test_redis_stops_and_starts_again(world: World) -> None:
     with world.producer.running(), world.project.consuming("--workers", "2") as consumer:
         world.goes_on()
@@ -300,13 +290,23 @@ def test_a_server_that_is_back_at_an_older_state_has_nothing_done_twice_by_exact
         assert client.xpending("load", "streamfea")["pending"] == 0
 
 
-def away_for(seconds: float) -> None:
-    """Let the world be as it is for a while: the passing of time is what is tested."""
-    over = threading.Event()
-    over.wait(seconds)
-
-
 def test_servers_of_the_tests_really_stop(own_valkey: Path) -> None:
     ensure_valkey(own_valkey)
     stop(own_valkey)
     assert server_pid(own_valkey) is None
+
+
+def waits(consumer: Consumer, times: int) -> bool:
+    return consumer.log().count("waiting for PostgreSQL") >= times
+
+
+def is_taken_back(client: Redis) -> bool:
+    """Tell whether the pending entry is as if it had been delivered once; not so while an attempt to run it is made."""
+    [delivered] = client.xpending_range("load", "streamfea", "-", "+", 1)
+    return delivered["times_delivered"] == 1 and not client.hgetall(errors_key(ref_of("load")))
+
+
+def away_for(seconds: float) -> None:
+    """Let the world be as it is for a while: the passing of time is what is tested."""
+    over = threading.Event()
+    over.wait(seconds)

@@ -75,6 +75,22 @@ def test_a_consumer_lives_through_all_that_a_redis_can_say(
     assert log.count("waiting for Redis") == log.count("Redis is back")
 
 
+def test_a_server_that_is_full_is_emptied(tmp_path: Path, own_valkey: Path, database_url: str, rows: Rows) -> None:
+    url = ensure_valkey(own_valkey)
+    project = Project(tmp_path, url, database_url, _STREAM)
+    project.configure(block="500ms")
+    project.run("initdb")
+    project.run("consume", "--until-empty")  # a group, which a full server could not make
+    with Redis.from_url(url, protocol=2) as client:
+        numbers = range(1000)
+        for number in numbers:
+            client.xadd(_STREAM, {"record": json.dumps({"n": number})})
+        client.config_set("maxmemory", "1")
+        project.run("consume", "--until-empty")
+        assert sorted(rows()) == list(numbers)
+        assert client.xlen(_STREAM) == 0
+
+
 def _becomes_a_replica(witness: Witness) -> None:
     witness.client.replicaof("127.0.0.1", free_port())
     witness.sees_the_outage()
@@ -109,19 +125,3 @@ def _cuts_off_long_replies(witness: Witness) -> None:
 
 def _is_flushed(witness: Witness) -> None:
     witness.client.flushall()
-
-
-def test_a_server_that_is_full_is_emptied(tmp_path: Path, own_valkey: Path, database_url: str, rows: Rows) -> None:
-    url = ensure_valkey(own_valkey)
-    project = Project(tmp_path, url, database_url, _STREAM)
-    project.configure(block="500ms")
-    project.run("initdb")
-    project.run("consume", "--until-empty")  # a group, which a full server could not make
-    with Redis.from_url(url, protocol=2) as client:
-        numbers = range(1000)
-        for number in numbers:
-            client.xadd(_STREAM, {"record": json.dumps({"n": number})})
-        client.config_set("maxmemory", "1")
-        project.run("consume", "--until-empty")
-        assert sorted(rows()) == list(numbers)
-        assert client.xlen(_STREAM) == 0

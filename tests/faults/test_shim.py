@@ -77,16 +77,6 @@ def test_shims_killed_anywhere_lose_and_double_nothing(tmp_path: Path, own_valke
     assert kills >= 4
 
 
-def start_and_kill_two(project: Project, client: Redis) -> int:
-    """Kill two shims at any moment after they have begun; return how many that were."""
-    with project.consuming(command="shim") as first, project.consuming(command="shim") as second:
-        enough = client.xlen(project.stream) + random.randint(1, 10_000)
-        wait_until(lambda: client.xlen(project.stream) >= enough or not client.llen("old"), "elements are moved")
-        for shim in (first, second):
-            shim.process.kill()
-    return 2
-
-
 def test_a_server_that_becomes_a_replica_is_waited_for(tmp_path: Path, own_valkey: Path) -> None:
     url = ensure_valkey(own_valkey)
     project = Project(tmp_path, url, "postgresql+psycopg://nobody@127.0.0.1:1/nowhere", "{old}:stream")
@@ -127,3 +117,13 @@ def test_a_restart_of_redis_is_survived_with_one_line_and_nothing_lost(tmp_path:
     assert [number for number in moved if number in confirmed] == producer.confirmed
     assert len(moved) == len(set(moved))
     assert moved == sorted(moved)
+
+
+def start_and_kill_two(project: Project, client: Redis) -> int:
+    """Kill two shims at any moment after they have begun; return how many that were."""
+    with project.consuming(command="shim") as first, project.consuming(command="shim") as second:
+        enough = client.xlen(project.stream) + random.randint(1, 10_000)
+        wait_until(lambda: client.xlen(project.stream) >= enough or not client.llen("old"), "elements are moved")
+        for shim in (first, second):
+            shim.process.kill()
+    return 2

@@ -69,50 +69,12 @@ def test_any_file_is_a_configuration_or_a_list_of_mistakes(tmp_path: Path, conte
     assert is_loaded_or_told(tmp_path, content)
 
 
-def is_loaded_or_told(folder: Path, content: bytes) -> bool:
-    """Load a file; tell whether its mistakes are told, or what is printed of it means the same when it is loaded."""
-    file = folder / "any.toml"
-    file.write_bytes(content)
-    try:
-        found = describe(load_settings(file))
-    except ConfigurationError as error:
-        return "any.toml" in str(error)
-    file.write_text(to_toml(found), encoding="utf-8")
-    return describe(load_settings(file)) == found
-
-
 class Said(SimpleNamespace):
     """What a command said, and how it ended."""
 
     code: int
     out: str
     err: str
-
-
-def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
-    """Run the command line in this process."""
-    capsys.readouterr()
-    with monkeypatch.context() as patched:
-        patched.chdir(HANDLERS)
-        patched.setattr(sys, "argv", ["streamfea", *arguments])
-        patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"n": 1}\n')))
-        patched.setattr(sys, "path", [str(HANDLERS), *sys.path])
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as ended:
-            code = ended.code or 0
-    captured = capsys.readouterr()
-    return Said(code=code, out=captured.out, err=captured.err)
-
-
-def configured(folder: Path, redis_url: str) -> Path:
-    """Return a configuration with this Redis, and a PostgreSQL that is away."""
-    file = folder / "streamfea.toml"
-    database_url = "postgresql+psycopg://u@127.0.0.1:1/d"
-    queues = {"q": {"handler": "recorder"}}
-    file.write_text(tomli_w.dumps({"redis": {"url": redis_url}, "database": {"url": database_url}, "queues": queues}))
-    return file
 
 
 _WORDS = st.sampled_from(
@@ -140,28 +102,6 @@ def test_any_command_line_is_done_or_told(
     assert "unexpected" not in said.err.replace("unexpected extra argument", "")
     if said.code == 1:
         assert said.err or "problem" in said.out
-
-
-@contextmanager
-def confused_server(reply: bytes) -> Iterator[int]:
-    """Answer everything on a port of loopback with `reply`; without one, hang up."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_answer, args=(listener, reply))
-        thread.start()
-        yield int(listener.getsockname()[1])
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
-def _answer(listener: socket.socket, reply: bytes) -> None:
-    with suppress(OSError):
-        while True:
-            connection, _ = listener.accept()
-            connection.settimeout(3)  # for clients that wait, too
-            with connection, suppress(OSError):
-                while reply and connection.recv(65536):
-                    connection.sendall(reply)
 
 
 _REPLIES = [
@@ -212,3 +152,63 @@ def test_consume_waits_for_what_is_no_redis_and_says_so_once(
             assert consumer.terminate() == 0
     assert consumer.log().count("waiting for Redis") == 1
     assert "Traceback" not in consumer.log()
+
+
+def is_loaded_or_told(folder: Path, content: bytes) -> bool:
+    """Load a file; tell whether its mistakes are told, or what is printed of it means the same when it is loaded."""
+    file = folder / "any.toml"
+    file.write_bytes(content)
+    try:
+        found = describe(load_settings(file))
+    except ConfigurationError as error:
+        return "any.toml" in str(error)
+    file.write_text(to_toml(found), encoding="utf-8")
+    return describe(load_settings(file)) == found
+
+
+def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """Run the command line in this process."""
+    capsys.readouterr()
+    with monkeypatch.context() as patched:
+        patched.chdir(HANDLERS)
+        patched.setattr(sys, "argv", ["streamfea", *arguments])
+        patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"n": 1}\n')))
+        patched.setattr(sys, "path", [str(HANDLERS), *sys.path])
+        try:
+            main()
+            code: Any = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+    captured = capsys.readouterr()
+    return Said(code=code, out=captured.out, err=captured.err)
+
+
+def configured(folder: Path, redis_url: str) -> Path:
+    """Return a configuration with this Redis, and a PostgreSQL that is away."""
+    file = folder / "streamfea.toml"
+    database_url = "postgresql+psycopg://u@127.0.0.1:1/d"
+    queues = {"q": {"handler": "recorder"}}
+    file.write_text(tomli_w.dumps({"redis": {"url": redis_url}, "database": {"url": database_url}, "queues": queues}))
+    return file
+
+
+@contextmanager
+def confused_server(reply: bytes) -> Iterator[int]:
+    """Answer everything on a port of loopback with `reply`; without one, hang up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_answer, args=(listener, reply))
+        thread.start()
+        yield int(listener.getsockname()[1])
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _answer(listener: socket.socket, reply: bytes) -> None:
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.settimeout(3)  # for clients that wait, too
+            with connection, suppress(OSError):
+                while reply and connection.recv(65536):
+                    connection.sendall(reply)

@@ -149,11 +149,6 @@ def test_the_ledger_is_pruned_from_turn_to_turn_as_long_as_there_is_more_and_the
         assert asked == ["5-0"] * min(turns, 2)
 
 
-def takes_turn(janitor: Janitor, client: Redis, key: str) -> bool:
-    janitor.tidy()
-    return bool(client.exists(key))
-
-
 def test_thousands_of_dead_names_delay_no_record(
     project: Project, client: Redis, rows: Callable[[], list[int]]
 ) -> None:
@@ -182,3 +177,8 @@ def create_consumers(client: Redis, stream: str, number: int) -> None:
         at_once.xack(stream, "streamfea", last)
         at_once.xdel(stream, last)
         at_once.execute()
+
+
+def takes_turn(janitor: Janitor, client: Redis, key: str) -> bool:
+    janitor.tidy()
+    return bool(client.exists(key))

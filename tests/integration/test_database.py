@@ -237,11 +237,6 @@ def test_views_are_made_refreshed_and_made_anew(place: Workplace, engine: Engine
     assert "Dropped names, a_plain, thing" in place.run("dropdb", "--yes")
 
 
-def put(client: Redis, place: Workplace, count: int) -> None:
-    for number in range(count):
-        client.xadd(place.project.stream, {"record": json.dumps({"name": str(number)})})
-
-
 @pytest.mark.core
 def test_reset_processes_everything_again_and_drops_nothing(place: Workplace, client: Redis, engine: Engine) -> None:
     place.project.configure("things", retention="keep")
@@ -344,3 +339,8 @@ with factory() as session:
 engine.dispose()
 print("all as expected")
 """
+
+
+def put(client: Redis, place: Workplace, count: int) -> None:
+    for number in range(count):
+        client.xadd(place.project.stream, {"record": json.dumps({"name": str(number)})})

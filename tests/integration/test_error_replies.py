@@ -150,11 +150,6 @@ def test_a_server_that_a_script_blocks_is_waited_for(tmp_path: Path) -> None:
         assert errors_of(client) == {}
 
 
-def _block(port: int) -> None:
-    with connect(port, block=60) as client, pytest.raises(ResponseError):
-        client.eval("while true do end", 0)
-
-
 def test_who_is_not_let_in_or_may_not_is_told_to_the_operator(tmp_path: Path) -> None:
     with prepared(tmp_path) as (client, port):
         _run(client, "ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
@@ -274,3 +269,8 @@ def _info(client: Redis) -> str:
 def _run(client: Redis, *command: Any) -> Any:
     raw: Any = client
     return raw.execute_command(*command)
+
+
+def _block(port: int) -> None:
+    with connect(port, block=60) as client, pytest.raises(ResponseError):
+        client.eval("while true do end", 0)

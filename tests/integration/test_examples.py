@@ -50,11 +50,6 @@ def test_events_become_rows(database_url: str) -> None:
         ]
 
 
-def some_flights(count: int) -> list[dict[str, Any]]:
-    with gzip.open(_FLIGHTS) as file:
-        return [json.loads(line) for _, line in zip(range(count), file, strict=False)]
-
-
 def test_every_column_of_a_flight_is_kept_and_each_carrier_is_there_once(flights: Trial) -> None:
     records = some_flights(1000)
     assert {outcome.verdict for outcome in flights.run(*records)} == {Verdict.DONE}
@@ -106,15 +101,6 @@ def test_what_the_first_takes_back_the_second_adds(engine: Engine) -> None:
         assert connection.execute(select(Carrier.id, Carrier.code)).all() == [(identity, "ZZ")]
 
 
-def waiting(engine: Engine) -> bool:
-    with engine.connect() as connection:
-        query = text(
-            "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND pid IN "
-            "(SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO carrier%')"
-        )
-        return connection.execute(query).first() is not None
-
-
 def test_delays_of_a_carrier_are_shown(engine: Engine, tmp_path: Path, redis_url: str, database_url: str) -> None:
     Flight.__table__.create(engine)  # type: ignore[attr-defined]  # as above
     with Session(engine) as session, session.begin():
@@ -141,3 +127,17 @@ def test_readings_are_kept_and_the_last_of_each_sensor_too(readings: Trial) -> N
     assert readings.dbsession.scalar(select(func.count(Reading.id))) == 5
     last = readings.dbsession.execute(select(LastReading.sensor, LastReading.value).order_by(LastReading.sensor))
     assert [tuple(row) for row in last] == [("a", 1.0), ("b", 4.0)]
+
+
+def some_flights(count: int) -> list[dict[str, Any]]:
+    with gzip.open(_FLIGHTS) as file:
+        return [json.loads(line) for _, line in zip(range(count), file, strict=False)]
+
+
+def waiting(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        query = text(
+            "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND pid IN "
+            "(SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO carrier%')"
+        )
+        return connection.execute(query).first() is not None

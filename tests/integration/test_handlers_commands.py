@@ -80,10 +80,6 @@ def settings(
     engine.dispose()
 
 
-def insert(number: int) -> None:
-    dbsession().execute(text("INSERT INTO seen (number) VALUES (:number)"), {"number": number})
-
-
 @pytest.mark.parametrize(
     ("end", "kept"),
     [(typer.Exit(0), True), (SystemExit, True), (typer.Exit(1), False), (SystemExit("no"), False), (OSError, False)],
@@ -192,3 +188,7 @@ def test_what_cannot_be_run_is_told_in_a_sentence(invoke: Invoke, source: str, a
     message = invoke(source, *arguments)
     assert message.startswith(told)
     assert len(message.splitlines()) == 1
+
+
+def insert(number: int) -> None:
+    dbsession().execute(text("INSERT INTO seen (number) VALUES (:number)"), {"number": number})

@@ -120,12 +120,6 @@ def kept(system: System) -> System:
     return system
 
 
-def oldest_id(system: System) -> str:
-    with Redis.from_url(system.redis) as client:
-        [(entry_id, _)] = client.xrange("readings", count=1)
-    return str(entry_id.decode())
-
-
 def test_postgresql_is_restored_and_caught_up(kept: System) -> None:
     before = int(oldest_id(kept).split("-")[0]) - 1
     page = kept.page("back-up-and-restore", **{"1795581009733": str(before)})
@@ -274,3 +268,9 @@ def test_the_handler_of_the_readme_gets_its_record(system: System) -> None:
                 lambda: list(connection.scalars(text("SELECT name FROM my_event"))) == ["first"], "the row is there"
             )
     engine.dispose()
+
+
+def oldest_id(system: System) -> str:
+    with Redis.from_url(system.redis) as client:
+        [(entry_id, _)] = client.xrange("readings", count=1)
+    return str(entry_id.decode())

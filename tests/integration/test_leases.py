@@ -81,15 +81,6 @@ def test_a_namesake_takes_over_what_a_stopped_process_holds(
     assert sorted(rows()) == list(range(5))
 
 
-def is_in_transaction(database_url: str) -> bool:
-    """Whether a worker has a transaction open in which it does nothing at the moment."""
-    query = text(
-        "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'streamfea%' AND state = 'idle in transaction'"
-    )
-    with create_engine(database_url, poolclass=NullPool).connect() as connection:
-        return connection.execute(query).first() is not None
-
-
 def test_only_sessions_of_the_same_group_are_ended(database_url: str) -> None:
     here, elsewhere = (Queue(name="q", handler="h", stream=stream) for stream in ("here", "elsewhere"))
     own = open_database(DatabaseSettings(url=database_url), session_name(here.ref, "me"))
@@ -106,3 +97,12 @@ def test_only_sessions_of_the_same_group_are_ended(database_url: str) -> None:
     finally:
         for engine in (own, dead, namesake):
             engine.dispose()
+
+
+def is_in_transaction(database_url: str) -> bool:
+    """Whether a worker has a transaction open in which it does nothing at the moment."""
+    query = text(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'streamfea%' AND state = 'idle in transaction'"
+    )
+    with create_engine(database_url, poolclass=NullPool).connect() as connection:
+        return connection.execute(query).first() is not None

@@ -92,10 +92,6 @@ def test_every_row_is_in_its_own_table(
                 assert set(connection.scalars(text(f"SELECT writer FROM {table}"))) == {handler}
 
 
-def dead_letters(client: Redis, stream: str) -> int:
-    return int(client.xlen(dead_letters_key(ref_of(stream))))
-
-
 def test_what_prepares_the_database_goes_through_it(through: Project) -> None:
     three_queues(through, guarantee="exactly-once")
     through.run("initdb")
@@ -169,3 +165,7 @@ def test_a_startup_parameter_that_it_refuses_is_told_in_a_sentence(through: Proj
     refused = make_url(address).update_query_dict({"options": "-csearch_path=public"})
     through.configure_servers(database={"url": refused.render_as_string()})
     assert "ignore_startup_parameters" in through.run("consume", expect=2)
+
+
+def dead_letters(client: Redis, stream: str) -> int:
+    return int(client.xlen(dead_letters_key(ref_of(stream))))

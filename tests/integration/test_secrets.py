@@ -102,14 +102,6 @@ def test_tracebacks_in_logs_show_no_values(form: Any, capsys: pytest.CaptureFixt
     assert _SECRET not in said
 
 
-def _fail_and_log(password: str) -> None:
-    try:
-        divmod(len(password), 0)
-    except ZeroDivisionError:
-        structlog.get_logger("streamfea.test").exception("failed")
-        logging.getLogger("handler").exception("failed, too")
-
-
 _WITH_SECRETS: list[tuple[str, dict[str, object]]] = [
     (f"?Password={_SECRET}&passwd={_SECRET}&pass%77ord={_SECRET}&sslpassword={_SECRET}", {}),
     ("", {"conninfo": f"host=h password={_SECRET}", "passwd": _SECRET, "oauth_client_secret": _SECRET}),
@@ -129,3 +121,11 @@ def test_no_password_is_shown_wherever_and_however_it_is_written(
     assert "**********" in said[0]
     assert all("rror" in one or "problem" in one for one in said[1:]), said
     assert _SECRET not in "\n".join(said)
+
+
+def _fail_and_log(password: str) -> None:
+    try:
+        divmod(len(password), 0)
+    except ZeroDivisionError:
+        structlog.get_logger("streamfea.test").exception("failed")
+        logging.getLogger("handler").exception("failed, too")

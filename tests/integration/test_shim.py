@@ -235,11 +235,6 @@ def test_the_table_of_figures_has_a_column_for_lists_and_fits(project: Project, 
     assert "in list" not in project.run("status")
 
 
-def _commands(client: Redis) -> bytes:
-    server: Any = client
-    return b" ".join(one["cmd"].encode() for one in server.client_list())
-
-
 def test_old_and_new_producers_and_consumers_work_at_once(
     project: Project, client: Redis, redis_url: str, legacy: str, rows: Rows
 ) -> None:
@@ -269,3 +264,8 @@ def test_old_and_new_producers_and_consumers_work_at_once(
         ended.set()
         thread.join()
     assert sorted(rows() + popped) == list(range(4000))
+
+
+def _commands(client: Redis) -> bytes:
+    server: Any = client
+    return b" ".join(one["cmd"].encode() for one in server.client_list())

@@ -113,24 +113,6 @@ def test_a_drop_of_many_rows_wants_the_queues_name(place: Place) -> None:
     assert "Dropped 1 rows" in reset(b"y\n", 0)
 
 
-@contextmanager
-def consuming_gated(folder: Path, redis: Path, postgresql: Path) -> Iterator[Consumer]:
-    """Run `consume` with one record, whose handler has sent SQL and waits for the file `go-on` to send more."""
-    project = Project(folder, ensure_valkey(redis), ensure_postgresql(postgresql), "gated")
-    (folder / "gated.py").write_text(_GATED)
-    project.configure("gated", shutdown_timeout="5s")
-    project.run("produce", "q", stdin=b"{}\n", cwd=folder)
-    with project.consuming(cwd=folder) as consumer:
-        wait_until((folder / "begun").exists, "the record runs")
-        yield consumer
-
-
-def told_of(consumer: Consumer, server: str) -> str:
-    """Return the line that says that a server is waited for."""
-    wait_until(lambda: f"waiting for {server}" in consumer.log(), "it says so")
-    return next(line for line in consumer.log().splitlines() if f"waiting for {server}" in line)
-
-
 def test_a_postgresql_that_is_killed_is_told_in_the_words_of_the_first_error(
     tmp_path: Path, own_valkey: Path, own_postgresql: Path
 ) -> None:
@@ -211,3 +193,21 @@ def test_a_prepared_statement_in_anothers_way_is_told_with_the_remedy(
     assert str(complaint(error.value)) == (
         f"PostgreSQL: {first}: a pooler shares connections between clients; give streamfea a session of its own"
     )
+
+
+@contextmanager
+def consuming_gated(folder: Path, redis: Path, postgresql: Path) -> Iterator[Consumer]:
+    """Run `consume` with one record, whose handler has sent SQL and waits for the file `go-on` to send more."""
+    project = Project(folder, ensure_valkey(redis), ensure_postgresql(postgresql), "gated")
+    (folder / "gated.py").write_text(_GATED)
+    project.configure("gated", shutdown_timeout="5s")
+    project.run("produce", "q", stdin=b"{}\n", cwd=folder)
+    with project.consuming(cwd=folder) as consumer:
+        wait_until((folder / "begun").exists, "the record runs")
+        yield consumer
+
+
+def told_of(consumer: Consumer, server: str) -> str:
+    """Return the line that says that a server is waited for."""
+    wait_until(lambda: f"waiting for {server}" in consumer.log(), "it says so")
+    return next(line for line in consumer.log().splitlines() if f"waiting for {server}" in line)

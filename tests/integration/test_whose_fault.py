@@ -125,26 +125,6 @@ def test_a_statement_that_is_slow_by_itself_is_its_records_fault(
     assert len(dead(client, project)) == 1
 
 
-@contextmanager
-def locked(engine: Engine) -> Iterator[None]:
-    with engine.begin() as connection:
-        connection.execute(text("LOCK TABLE ended IN ACCESS EXCLUSIVE MODE"))
-        yield
-
-
-def tries(engine: Engine, role: str) -> Callable[[], bool]:
-    """Return what tells whether the role has begun to wait for a lock since it was asked last."""
-    seen: set[object] = set()
-
-    def has_tried_often() -> bool:
-        query = "SELECT query_start FROM pg_stat_activity WHERE usename = :role AND wait_event_type = 'Lock'"
-        with engine.connect() as connection:
-            seen.update(connection.scalars(text(query), {"role": role}))
-        return len(seen) >= 6
-
-    return has_tried_often
-
-
 @pytest.mark.parametrize("bulk", [True, False])
 @pytest.mark.parametrize("setting", ["lock_timeout", "statement_timeout"])
 def test_a_locked_table_is_waited_for_and_told_once(
@@ -275,3 +255,23 @@ def test_a_worker_that_loses_its_connection_for_good_hands_over_what_it_holds(
 def pending(client: Redis, project: Project) -> int:
     summary: Any = client.xpending(project.stream, "streamfea")
     return int(summary["pending"])
+
+
+@contextmanager
+def locked(engine: Engine) -> Iterator[None]:
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE ended IN ACCESS EXCLUSIVE MODE"))
+        yield
+
+
+def tries(engine: Engine, role: str) -> Callable[[], bool]:
+    """Return what tells whether the role has begun to wait for a lock since it was asked last."""
+    seen: set[object] = set()
+
+    def has_tried_often() -> bool:
+        query = "SELECT query_start FROM pg_stat_activity WHERE usename = :role AND wait_event_type = 'Lock'"
+        with engine.connect() as connection:
+            seen.update(connection.scalars(text(query), {"role": role}))
+        return len(seen) >= 6
+
+    return has_tried_often

@@ -97,13 +97,6 @@ def test_whatever_happens_at_least_one_and_at_most_a_batch_is_asked_for(
         assert 1 <= adaptive.count <= batch_size
 
 
-def sized(adaptive: AdaptiveBatchSize, *sizes: int) -> int:
-    """Return how many entries `adaptive` asks for after quick batches of 100 records with so many bytes in all."""
-    for size in sizes:
-        adaptive.observe(100, 0.001, size)
-    return adaptive.count
-
-
 def test_no_more_are_asked_for_than_fit_in_memory() -> None:
     assert sized(AdaptiveBatchSize(_SECOND, 500, 1000), 1000) == 100
     assert sized(AdaptiveBatchSize(_SECOND, 500, 1000), 100_000) == 1
@@ -131,3 +124,10 @@ def test_there_is_room_for_more_if_memory_holds_twice_as_many() -> None:
     assert adaptive.leaves_room(1.0)
     adaptive.observe(100, 0.0, 1_001)
     assert not adaptive.leaves_room(1.0)
+
+
+def sized(adaptive: AdaptiveBatchSize, *sizes: int) -> int:
+    """Return how many entries `adaptive` asks for after quick batches of 100 records with so many bytes in all."""
+    for size in sizes:
+        adaptive.observe(100, 0.001, size)
+    return adaptive.count

@@ -113,10 +113,6 @@ def test_an_error_of_sqlalchemy_alone_is_the_records() -> None:
     assert whose_fault(sqlalchemy.exc.InvalidRequestError("this session is closed")) is Fault.RECORD
 
 
-def refused(words: str) -> OperationalError:
-    return OperationalError("connect", {}, psycopg.OperationalError(f"connection failed: {words}\nand more"))
-
-
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [
@@ -136,3 +132,7 @@ def test_of_a_refusal_the_first_line_is_told_and_what_helps(words: str, remedy: 
 def test_a_server_that_is_starting_refuses_nobody() -> None:
     assert not is_refusal(refused("the database system is starting up"))
     assert not is_refusal(psycopg.OperationalError("authentication failed"))
+
+
+def refused(words: str) -> OperationalError:
+    return OperationalError("connect", {}, psycopg.OperationalError(f"connection failed: {words}\nand more"))

@@ -139,13 +139,6 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
     assert "<svg" in pages["architecture.html"].partition('class="diagram"')[2]
 
 
-def public_names() -> set[str]:
-    """Return what handlers may import, and what their session has beyond SQLAlchemy's."""
-    modules = (streamfea, streamfea.commands, streamfea.model, streamfea.testing)
-    names = {name for module in modules for name in module.__all__}
-    return {*names, "entry", "entries", "chunked_query"} - {"__version__"}
-
-
 @pytest.mark.parametrize("name", ["docs/architecture.md", "docs/processes-and-threads.md", "CONTRIBUTING.md"])
 def test_the_files_that_a_page_names_are_there(name: str) -> None:
     named = re.findall(r"`([\w./]*\w/[\w.]*\.(?:py|toml)|[\w./]+/)`", (_ROOT / name).read_text())
@@ -193,3 +186,10 @@ def below(group: Any, context: typer.Context, path: str = "") -> list[tuple[str,
         else:
             found.append((f"{path}{name}", command, inner))
     return found
+
+
+def public_names() -> set[str]:
+    """Return what handlers may import, and what their session has beyond SQLAlchemy's."""
+    modules = (streamfea, streamfea.commands, streamfea.model, streamfea.testing)
+    names = {name for module in modules for name in module.__all__}
+    return {*names, "entry", "entries", "chunked_query"} - {"__version__"}

@@ -187,10 +187,6 @@ def test_a_nullable_boolean_is_nothing_else(value: Any) -> None:
         bound(value)
 
 
-def bound(value: Any) -> str:
-    return NullableBoolean().process_bind_param(value, postgresql.dialect())  # type: ignore[no-untyped-call]
-
-
 def test_it_can_be_changed_copied_and_pickled() -> None:
     plain = Plain(name="a", size=2)
     plain.name = "b"
@@ -391,3 +387,7 @@ def described(instance: Plain) -> dict[str, Any]:
         "committed": state.committed_state,
         "histories": {one.key: tuple(one.history) for one in state.attrs},
     }
+
+
+def bound(value: Any) -> str:
+    return NullableBoolean().process_bind_param(value, postgresql.dialect())  # type: ignore[no-untyped-call]

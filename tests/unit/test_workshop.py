@@ -56,16 +56,6 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def git(folder: Path, *arguments: str) -> None:
-    identity = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def commit(folder: Path) -> None:
-    git(folder, "add", "--all")
-    git(folder, "commit", "--message", "All of it")
-
-
 def test_a_release_needs_all_committed_a_date_and_a_new_version(repository: Path) -> None:
     changelog = repository / "CHANGELOG.md"
     refused = run("release.py", repository)
@@ -92,3 +82,13 @@ def test_what_is_too_long_is_found(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout.split(":")[0]) == (1, f"{file} has 301 lines, more than 300")
     assert f"{file}::C.too_long has 51 lines" in result.stdout
     assert "at_most" not in result.stdout
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--message", "All of it")
