@@ -93,6 +93,10 @@ pin:
     python .ci/pin.py
     uv sync
 
+# Run the core of the tests with the lowest and the newest libraries that pyproject.toml allows
+test-versions *ARGS:
+    python .ci/try_versions.py {{ARGS}}
+
 # Build the wheel and the source distribution, and run the demo and a new handler from each in an empty environment
 try-distributions *ARGS:
     rm -rf dist

@@ -33,7 +33,8 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.sql import operators
 
-from streamfea.orm.lazy_state import DROP, REJECT, ModelType, WithLazyState
+from streamfea.orm.internals import attach
+from streamfea.orm.lazy_state import DROP, REJECT, STATE, ModelType, WithLazyState
 
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
@@ -163,7 +164,7 @@ def _unset_is_unknown(column: Column[Any], _table: Table) -> None:
     """Have an attribute that was never set written as unknown: SQLAlchemy would leave the column out."""
     if isinstance(column.type, NullableBoolean) and column.default is None and column.server_default is None:
         default = ColumnDefault(lambda: None)
-        default._set_parent_with_dispatch(column)
+        attach(default, column)
 
 
 def is_view(table: Table) -> bool:
@@ -189,7 +190,7 @@ def _map_to_view(model: Any) -> None:
     table.info[_CREATE_VIEW] = creation
     arguments: Iterable[Any] = model.__dict__.get("__table_args__", ())
     for index in (argument for argument in arguments if isinstance(argument, Index)):
-        index._set_parent(table)
+        attach(index, table)
     model.__table__ = table
     model.__mapper_args__ = {"primary_key": _key(table, query), **model.__dict__.get("__mapper_args__", {})}
 
@@ -205,7 +206,7 @@ def _key(table: Table, query: Any) -> list[Column[Any]]:
 
 def _related_ids(value: Any) -> Any:
     """Return the id of the object that a relationship leads to, or the list of ids of several."""
-    if hasattr(value, "_sa_instance_state"):
+    if hasattr(value, STATE):
         return _identity(value)
     objects = value.values() if isinstance(value, dict) else value
     return [_identity(related) for related in objects]

@@ -10,6 +10,7 @@ from streamfea.database.schema.setup import all_schemas
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.handlers.loading import Handler, load_handler
 from streamfea.handlers.schemas import models_of
+from streamfea.orm import internals
 from streamfea.orm.lazy_state import DROP, REJECT
 from streamfea.streams.operating.diagnose import inspect_redis
 
@@ -27,6 +28,8 @@ def check(settings: Settings, look_at_handler: _Look = lambda _: iter(())) -> It
     """
     queues = settings.select([])
     yield CheckResult("configuration", "ok", f"{settings.source}: {', '.join(queue.name for queue in queues)}")
+    if unknown := internals.advice():
+        yield CheckResult("libraries", "warning", unknown.message, unknown.remedy)
     handlers: list[Handler] = []
     for queue in queues:
         yield from _handler(queue, handlers, look_at_handler)

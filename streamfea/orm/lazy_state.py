@@ -20,6 +20,7 @@ from sqlalchemy.orm.base import DEFAULT_STATE_ATTR, NO_VALUE, instance_state
 from sqlalchemy.orm.decl_api import DCTransformDeclarative
 
 from streamfea.errors import Reject
+from streamfea.orm.internals import class_manager_of, configure, is_known, is_plain_scalar
 
 __all__ = [
     "DROP",
@@ -46,13 +47,6 @@ REJECT = "reject"
 # What a class has that is no place for a record's value.
 _NO_DATA = (FunctionType, classmethod, staticmethod, MetaData, registry)
 
-# SQLAlchemy 2.1 put the underscore before it.
-_ScalarImpl = next(
-    getattr(orm_attributes, name)
-    for name in ("_ScalarAttributeImpl", "ScalarAttributeImpl")
-    if hasattr(orm_attributes, name)
-)
-
 
 class ModelType(DCTransformDeclarative):
     """Creates objects without SQLAlchemy's constructor where that would only set attributes."""
@@ -69,7 +63,7 @@ class ModelType(DCTransformDeclarative):
             if not plain.issuperset(attributes):
                 return super().__call__(**attributes)
         model: Any = cls
-        model.__mapper__._check_configure()  # others may have come since that lead to this one
+        configure(model)  # others may have come since that lead to this one
         instance = object.__new__(model)
         attributes[STATE] = id(instance)
         instance.__dict__ = attributes
@@ -153,24 +147,20 @@ def plain_attributes(model: type) -> frozenset[str]:
     """
     mapper: Mapper[Any] = class_mapper(model)
     names = (attribute.key for attribute in mapper.column_attrs)
-    return frozenset(name for name in names if _is_plain(mapper.class_manager[name].impl))
+    return frozenset(name for name in names if is_plain_scalar(mapper.class_manager[name].impl))
 
 
 @cache
 def _given_at_once(model: Any) -> frozenset[str] | None:
     """Return the attribute names that the fast constructor may set; None if the model has to use SQLAlchemy's."""
     mapper: Mapper[Any] | None = inspect(model, raiseerr=False)
-    if mapper is None:
+    if mapper is None or not is_known():
         return None
     manager: Any = mapper.class_manager
     ways = (model.__init__, manager.original_init, model.__new__, model.__setattr__)
     is_made_as_any_other = ways == (manager.new_init, WithLazyState.__init__, object.__new__, object.__setattr__)
     is_heard_by_its_mapper_only = len(list(manager.dispatch.init)) == 1 and mapper.polymorphic_on is None
     return plain_attributes(model) if is_made_as_any_other and is_heard_by_its_mapper_only else None
-
-
-def _is_plain(impl: Any) -> bool:
-    return type(impl) is _ScalarImpl and not impl.dispatch.set
 
 
 def _known(model: Any, attributes: dict[str, Any], certain: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -214,7 +204,7 @@ def _made(instance: Any, placeholder: int | tuple[int, int]) -> Any:
         instance.__dict__[STATE] = shared = instance_state(original)
         return shared
     model: Any = type(instance)
-    state: Any = InstanceState(instance, model._sa_class_manager)
+    state: Any = InstanceState(instance, class_manager_of(model))
     plain = plain_attributes(model)
     state.committed_state = {name: NO_VALUE for name in instance.__dict__ if name in plain}
     state.modified = bool(state.committed_state)

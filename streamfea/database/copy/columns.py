@@ -21,6 +21,8 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from streamfea.orm.internals import json_dumps_of, wraps_values_in_sql
+
 __all__ = ["LEFT_OUT", "ORDINARY", "Field", "as_sent", "copied_fields"]
 
 LEFT_OUT: Final = object()
@@ -108,8 +110,7 @@ def _fixed(
     if isinstance(kind, sqltypes.ARRAY):
         return lambda value: _copied(value if process is None else process(value))
     if process is not None and isinstance(kind, sqltypes.JSON):
-        private: Any = dialect
-        dumps = private._json_serializer or json.dumps
+        dumps = json_dumps_of(dialect) or json.dumps
         return lambda value: _as_text(process(value), dumps)
     if process is not None and isinstance(kind, sqltypes.LargeBinary):
         return lambda value: _as_bytes(process(value))
@@ -134,8 +135,7 @@ def _as_bytes(value: Any) -> Any:
 def _trusted(implementation: TypeEngine[Any]) -> tuple[frozenset[type], Callable[[Any], bool] | None]:
     """Return the types that bound values may have, none if all take the ordinary way, and a look at the value."""
     kind = _innermost(implementation)
-    private: Any = implementation
-    if private._has_bind_expression:
+    if wraps_values_in_sql(implementation):
         return frozenset(), None
     for kinds, types, look in _TRUSTED:
         if isinstance(kind, kinds):

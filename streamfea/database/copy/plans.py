@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table, text
 from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import Mapper, class_mapper
+from sqlalchemy.orm import InstanceState, Mapper, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
 
 from streamfea.database.copy.columns import LEFT_OUT, ORDINARY, as_sent, copied_fields
+from streamfea.orm.internals import is_strongly_held, orm_insert_defaults
 from streamfea.orm.lazy_state import STATE, plain_attributes
 
 __all__ = ["Layout", "Plan", "Plans", "Reference", "Row", "is_held"]
@@ -267,7 +268,10 @@ def _values(keys: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
 def is_held(instances: Sequence[object], index: int) -> bool:
     """Tell whether anybody but this list, and SQLAlchemy's own state of the object, refers to an object in it."""
     others = sys.getrefcount(instances[index]) - _ALONE
-    return others > 0 and others > (getattr(instances[index].__dict__.get(STATE), "_strong_obj", None) is not None)
+    if others <= 0:
+        return False
+    state = instances[index].__dict__.get(STATE)
+    return others > int(isinstance(state, InstanceState) and is_strongly_held(state))
 
 
 def _plan(model: type, connection: Connection) -> Plan | None:
@@ -301,6 +305,5 @@ def _is_simple(mapper: Mapper[Any]) -> bool:
     one_to_one = all(len(attribute.columns) == 1 for attribute in mapper.column_attrs)
     mapped = {attribute.columns[0] for attribute in mapper.column_attrs}
     defaults_of_others = any(column.default is not None for column in mapper.local_table.c if column not in mapped)
-    private: Any = mapper
-    other_defaults = any(private._insert_orm_defaults.values()) or defaults_of_others
+    other_defaults = orm_insert_defaults(mapper) or defaults_of_others
     return of_its_own and one_to_one and not other_defaults and mapper.version_id_col is None

@@ -20,6 +20,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError, rev_id, to_tuple
 from sqlalchemy import Connection
 
+from streamfea.database.schema.alembic_internals import create_version_table, delete_of_version, upgrade_revisions
 from streamfea.database.schema.autogenerate import comparing
 from streamfea.errors import StreamfeaError
 from streamfea.handlers.schemas import HandlerSchema
@@ -62,7 +63,7 @@ class Migrations:
         wanted: Any = "heads" if schema is None else self._heads(schema)
         if not self._all or not wanted:
             return
-        steps: Any = lambda heads, _: self._script._upgrade_revs(wanted, heads)  # noqa: E731 - Alembic's `fn`
+        steps: Any = lambda heads, _: upgrade_revisions(self._script, wanted, heads)  # noqa: E731 - Alembic's `fn`
         # Names of constraints go through the naming convention, unless they are marked with op.f().
         context = self._context(connection, fn=steps, target_metadata=Base.metadata)
         try:
@@ -76,14 +77,14 @@ class Migrations:
         heads = self._heads(schema)
         if heads:
             context = self._context(connection)
-            context._ensure_version_table()
+            create_version_table(context)
             context.stamp(self._script, heads)  # type: ignore[arg-type]  # takes several as ScriptDirectory does
 
     def forget(self, connection: Connection, schema: HandlerSchema) -> None:
         """Remove the rows of `alembic_version` for the migrations of `schema`."""
         context = self._context(connection)
         for revision in {script.revision for script in self._of(schema)} & set(context.get_current_heads()):
-            connection.execute(context._version.delete().where(context._version.c.version_num == revision))
+            connection.execute(delete_of_version(context, revision))
 
     def make(self, connection: Connection, schema: HandlerSchema, message: str, *, empty: bool = False) -> Path | None:
         """Write a migration from the tables in the database to the models of `schema`; None if they are alike.

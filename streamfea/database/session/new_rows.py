@@ -20,6 +20,7 @@ from streamfea.database.copy.isolation import CopyIsolation
 from streamfea.database.copy.plans import Plan, Plans, Row, is_held
 from streamfea.database.copy.references import fit_a_flush, turns
 from streamfea.database.copy.writer import Copying, check_deferred, copy_rows
+from streamfea.orm.internals import deleted_in, save
 from streamfea.orm.lazy_state import enter_session, leave_session
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ class NewRows:
         if not self._aside:
             return
         # A flush has its own order for new rows beside changes and deletions.
-        private: Any = session
-        is_mixed = bool(private._deleted) or session.identity_map.check_modified()
+        is_mixed = deleted_in(session) or session.identity_map.check_modified()
         rows = None if is_mixed else self._rows_of(entry_id)
         if rows is None:
             self._take_up(session)
@@ -241,8 +241,7 @@ class NewRows:
         aside, self._aside = self._aside, []
         for instance in aside:
             leave_session(instance)
-            private: Any = session
-            private._save_or_update_impl(instance_state(instance))
+            save(session, instance_state(instance))
 
 
 def _flush_rows(session: "DbSession", rows: Sequence[Row]) -> None:

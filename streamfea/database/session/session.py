@@ -18,6 +18,7 @@ from streamfea.database.session.new_rows import NewRows
 from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.shared import SharedTransaction
 from streamfea.model import remember
+from streamfea.orm.internals import is_known, use_connections
 
 __all__ = ["DbSession", "Sessions", "open_sessions"]
 
@@ -30,9 +31,8 @@ def open_sessions(engine: Engine, *, bulk: bool = True) -> "Sessions":
     With `bulk`, they write new rows by COPY wherever that makes no difference but to speed.
     """
     listen_to(engine)
-    private: Any = engine
-    private._connection_cls = RecordConnection
-    return Sessions(engine, Plans() if bulk else None)
+    use_connections(engine, RecordConnection)
+    return Sessions(engine, Plans() if bulk and is_known() else None)
 
 
 class DbSession(Session):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 from sqlalchemy import Connection
-from sqlalchemy.event import registry
 from sqlalchemy.orm import Session, SessionEvents, SessionTransaction
 from sqlalchemy.orm.exc import FlushError
 
@@ -20,6 +19,7 @@ from streamfea.core.entry import Entry
 from streamfea.database.connection.failures import BeginFailures
 from streamfea.database.session.account import Effect
 from streamfea.database.session.own import OwnTransaction
+from streamfea.orm.internals import count_listeners, deleted_in, holds_objects, is_known, root_transaction
 
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
@@ -82,7 +82,9 @@ class SharedTransaction(OwnTransaction):
 
     @property
     def is_told_apart(self) -> bool:
-        """Whether somebody listens for what happens to a session that a record has to itself."""
+        """Whether somebody listens for what happens to a session that a record has to itself, or may unnoticed."""
+        if not is_known():
+            return True
         dispatch: Any = self.session.dispatch
         return any(getattr(dispatch, name) for name in _OWN_EVENTS) or len(dispatch.after_begin) > 1
 
@@ -122,7 +124,7 @@ class SharedTransaction(OwnTransaction):
     def begin_record(self, entry: Entry) -> None:
         """Start the record of `entry` in a session that is as good as new."""
         session: Any = self.session
-        if session.identity_map._dict:
+        if holds_objects(session):
             Session.expunge_all(session)
         if len(session.__dict__) != len(self._attributes):
             self._forget_attributes()
@@ -176,7 +178,7 @@ class SharedTransaction(OwnTransaction):
         """True if the transaction consists of buffered rows only and nothing has been sent to PostgreSQL."""
         session: Any = self.session
         is_untouched = session._connection_at_hand is None and self._account.effect < Effect.SPOILED
-        return is_untouched and self._new_rows.are_pure and not (session._deleted or session.identity_map)
+        return is_untouched and self._new_rows.are_pure and not (deleted_in(session) or session.identity_map)
 
     @property
     def unwritten(self) -> list[tuple[str, object]]:
@@ -227,14 +229,14 @@ class SharedTransaction(OwnTransaction):
         if self._failures.count != self._failed_before:
             return False
         if effect is Effect.NONE:
-            return session._transaction is self._root
+            return root_transaction(session) is self._root
         if effect is Effect.SPOILED or session.get_transaction() is not self._root or not session.is_active:
             return False
         return session.get_nested_transaction() is None and not self.aborted
 
     def _has_to_flush(self) -> bool:
         session: Any = self.session
-        return bool(self._new_rows.ordinary or session._deleted or session.identity_map.check_modified())
+        return bool(self._new_rows.ordinary or deleted_in(session) or session.identity_map.check_modified())
 
     def _flush_record(self) -> None:
         """Do what the record's own commit would have done, but for the end of the transaction."""
@@ -287,8 +289,3 @@ class SharedTransaction(OwnTransaction):
         """Stop the record; the connection is of no more use."""
         self._is_half_ended = True
         self._leave()
-
-
-def count_listeners() -> int:
-    """Return how many listeners SQLAlchemy has for anything: while that stays the same, nobody has begun to listen."""
-    return len(registry._key_to_collection)
