@@ -17,6 +17,7 @@ from streamfea.database.session.statements import reason_against_enclosing
 
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
+from streamfea.model import remember
 
 __all__ = ["EnclosedTransaction"]
 
@@ -71,6 +72,7 @@ class EnclosedTransaction(OwnTransaction):
         except Exception:
             self.on_rollback()
             raise
+        remember(session)
         with self._unheard():
             self._innermost().commit()
         session.dispatch.after_commit(session)

@@ -1,7 +1,7 @@
 """The transaction of a single record, or of one `process_batch()`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
@@ -15,6 +15,7 @@ from streamfea.database.session.account import Effect
 
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
+from streamfea.model import remember
 
 __all__ = ["OwnTransaction", "TransactionAborted"]
 
@@ -141,7 +142,11 @@ class OwnTransaction:
 
     def on_commit(self) -> None:
         """Commit."""
-        Session.commit(self.session)
+        session: Any = self.session
+        if not session.dispatch.before_commit:  # which would come before the flush, and may add to it
+            session.flush()
+        remember(session)
+        Session.commit(session)
 
     def on_rollback(self) -> None:
         """Roll back."""

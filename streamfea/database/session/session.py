@@ -17,7 +17,6 @@ from streamfea.database.session.enclosed import EnclosedTransaction
 from streamfea.database.session.new_rows import NewRows
 from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.shared import SharedTransaction
-from streamfea.model import remember
 from streamfea.orm.internals import is_known, use_connections
 
 __all__ = ["DbSession", "Sessions", "open_sessions"]
@@ -90,11 +89,7 @@ class DbSession(Session):
         With exactly-once, what was committed so far is kept by a later `rollback()`, and yet all that the record did
         is committed at its end, or nothing.
         """
-        if self._at_hand is None:
-            super().commit()
-            return
-        remember(self)
-        self._at_hand.on_commit()
+        self._at_hand.on_commit() if self._at_hand is not None else super().commit()
 
     def rollback(self) -> None:
         """Roll back what this record did since it began, or committed; it gets a transaction of its own for it."""
