@@ -1,11 +1,13 @@
 """Checks that workers can work, before any is started."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 import structlog
 from psycopg.errors import QueryCanceled
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
 from streamfea.config.settings import Queue, Settings
@@ -48,7 +50,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
             postgresql = OutageRetry("PostgreSQL", _is_worth_waiting, stop)
             redis = OutageRetry("Redis", is_outage, stop)
             errors |= postgresql.call(lambda: _tables_lacking(engine, handlers, tables, is_whole=not errors))
-            redis.call(client.time)  # a refused login concerns every queue; PING may not be permitted
+            redis.call(partial(_log_in, client))
             for queue in (handler.queue for handler in handlers if handler.queue.name not in errors):
                 group = GroupConsumer(client, queue.ref, "preflight", queue.claim_idle)
                 join = joining(group, ledger_of(queue), open_sessions(engine), redis, postgresql)
@@ -56,6 +58,12 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
                     errors[queue.name] = error
     if errors:
         raise QueuesError(errors)
+
+
+def _log_in(client: Redis) -> None:
+    """Raise a refusal that concerns every queue; PING may not be permitted."""
+    with suppress(ResponseError):  # a command that is lacking or forbidden, as for a Sentinel, is told for each queue
+        client.time()
 
 
 def _is_worth_waiting(error: BaseException) -> bool:

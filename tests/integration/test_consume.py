@@ -234,6 +234,7 @@ def test_a_batch_of_long_records_is_small(project: Project, client: Redis, datab
     assert max(sizes) <= 10
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("small", [0, 3_000])
 def test_records_as_long_as_can_be_are_in_memory_one_at_a_time(
     project: Project, client: Redis, rows: Rows, small: int
@@ -244,9 +245,9 @@ def test_records_as_long_as_can_be_are_in_memory_one_at_a_time(
         client.xadd(project.stream, {"record": json.dumps({"n": number, "text": "x" * 20 * 2**20})})
     peaks: dict[int, int] = {}
     with project.consuming("--until-empty") as consumer:
-        wait_until(lambda: has_ended(consumer, peaks), "all is done", 90)
+        wait_until(lambda: has_ended(consumer, peaks), "all is done", 180)
     assert sorted(rows()) == list(range(small + 30))
-    assert max(peaks.values()) < 250 * 2**20
+    assert max(peaks.values()) < 300 * 2**20
     assert "waiting for" not in consumer.log(), "Redis was never away"
 
 

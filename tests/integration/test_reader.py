@@ -121,7 +121,8 @@ def test_another_thread_can_catch_up_and_meets_what_is_then_met_again(
     reader.read_ahead(2)
     reader.acknowledge(first)
     told: list[list[str]] = []
-    wait_until(lambda: pending(client, consumer) == ["1-0", "2-0", "3-0", "4-0"], "the reply is there")
+    wait_until(lambda: pending(client, consumer) == ["1-0", "2-0", "3-0", "4-0"], "the reply is sent")
+    wait_until(reader._has_something_to_read, "the reply is there")
     reader.catch_up(lambda arrived: told.append([entry.id for entry in arrived]))
     assert told == [["3-0", "4-0"]]
     assert pending(client, consumer) == ["3-0", "4-0"]

@@ -64,7 +64,9 @@ class Project:
         cwd: Path = HANDLERS,
     ) -> str:
         """Run a command to its end; return what it printed."""
-        given, out, err = (self.folder / f"{name}-{next(_numbers)}" for name in ("stdin", "stdout", "stderr"))
+        output = self.folder.with_name(f"{self.folder.name}-output")  # tests look at what is in the folder
+        output.mkdir(exist_ok=True)
+        given, out, err = (output / f"{name}-{next(_numbers)}" for name in ("stdin", "stdout", "stderr"))
         given.write_bytes(stdin)
         environment = {**self._environment(), **({"COLUMNS": str(columns)} if columns else {})}
         with forked_command(arguments, environment, cwd, stdin=given, out=out, err=err) as process:
