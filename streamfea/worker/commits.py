@@ -11,6 +11,7 @@ from streamfea.core.record_field import RecordField
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.handlers.loading import Handler, ProcessBatch, ProcessRecord
+from streamfea.observe.events import Observer
 from streamfea.worker import process_guard as guard
 from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import OutageRetry
@@ -34,8 +35,9 @@ def group_commit(
     ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
     overlap: bool = False,
     outage_retry: OutageRetry | None = None,
+    observe: Observer | None = None,
 ) -> GroupCommit:
-    """Return what runs entries of the handler's queue, as its settings say; the last three are `GroupCommit`'s."""
+    """Return what runs entries of the handler's queue, as its settings say; the last ones are `GroupCommit`'s."""
     queue = handler.queue
     field = RecordField(queue.field)
     record = partial(_logged, field) if log_records else field.record
@@ -51,6 +53,8 @@ def group_commit(
         ours=ours,
         overlap=overlap,
         outage_retry=outage_retry,
+        queue=queue.name,
+        observe=observe,
     )
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-import structlog
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from streamfea.core.entry import Entry
 from streamfea.database.connection.errors import could_not_connect
+from streamfea.observe.events import EntriesGivenUp, EntriesHandedOver, HandOverFailed, Observer
 from streamfea.streams.consuming.group import Claimed
 from streamfea.worker.held import Held
 from streamfea.worker.outage import Interrupted, first_line
@@ -18,8 +18,6 @@ from streamfea.worker.stop_signal import StopSignal
 __all__ = ["HandOver", "is_silent"]
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 # Longer than a restart of PostgreSQL takes as a rule, so that not everything changes hands then.
 _HOLD_WITHOUT_CONNECTION_SECONDS = 5.0
@@ -32,10 +30,14 @@ class _OutOfReach(Exception):  # noqa: N818 - it says what happened to the wait,
 class HandOver:
     """Hands entries over to the group's other consumers, with the count of deliveries that they had."""
 
-    def __init__(self, redis: RedisSide, held: Held, stop: StopSignal, unseen_at_most: int) -> None:
+    def __init__(
+        self, redis: RedisSide, held: Held, stop: StopSignal, observe: Observer, *, unseen_at_most: int
+    ) -> None:
         self._redis = redis
         self._held = held
         self._stop = stop
+        self._observe = observe
+        self._queue = redis.group.ref.queue
         self._unseen_at_most = unseen_at_most
 
     def give_back_unseen(self) -> None:
@@ -52,7 +54,7 @@ class HandOver:
         entries = self._held.entries
         if entries:
             self._redis.hand_over(map(_never_started, entries))
-            log.info("handed over to the other consumers", entries=len(entries))
+            self._observe(EntriesHandedOver(self._queue, len(entries)))
         self._held.drop_all()
 
     def leave(self) -> None:
@@ -67,16 +69,14 @@ class HandOver:
                 self.give_back_unseen()
                 self._give_back_and_leave()
         except Interrupted as error:
-            log.warning(
-                "left without handing over: others take over after claim_idle", reason=first_line(error.__cause__)
-            )
+            self._observe(HandOverFailed(self._queue, first_line(error.__cause__)))
 
     def within_reach(self, work: Callable[[], T], look_around: Callable[[], object]) -> T | None:
         """Return what `work` returns; None if PostgreSQL let nobody in, after giving back all and `look_around()`."""
         try:
             return work()
         except _OutOfReach:
-            log.warning("handing over to consumers that PostgreSQL may let in", entries=len(self._held))
+            self._observe(EntriesGivenUp(self._queue, len(self._held)))
             self.give_back()
             look_around()
             return None

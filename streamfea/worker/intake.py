@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-import structlog
 from redis.exceptions import RedisError
 
 from streamfea.core.entry import Entry
+from streamfea.observe.events import LongRecordsCame, Observer
 from streamfea.streams.connection.reply_limit import ReplyTooLongError
 from streamfea.worker.batch_size import AdaptiveBatchSize
 from streamfea.worker.handover import HandOver
@@ -18,8 +18,6 @@ from streamfea.worker.redis_side import RedisSide
 from streamfea.worker.retries import Retries
 
 __all__ = ["Intake"]
-
-log = structlog.get_logger(__name__)
 
 # Entries wait no longer in a worker that is busy, when another may be free.
 _READ_AHEAD_FOR_SECONDS = 0.02
@@ -40,6 +38,7 @@ class Intake:
         handover: HandOver,
         held: Held,
         batch_size: AdaptiveBatchSize,
+        observe: Observer,
         *,
         block: timedelta,
         renew_every: float,
@@ -50,6 +49,7 @@ class Intake:
         self._handover = handover
         self._held = held
         self._batch_size = batch_size
+        self._observe = observe
         self._block_for = block
         self._renew_every = renew_every
         self._asked_for = 0
@@ -110,5 +110,5 @@ class Intake:
         self._retries.look_now()
         self._processing.finish()
         self._handover.give_back_unseen()
-        log.info("long records came at once: they run one by one")
+        self._observe(LongRecordsCame(self._redis.group.ref.queue))
         return []

@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 from redis.exceptions import RedisError
 
+from streamfea.observe.events import EntriesLost, Observer
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameLock
 from streamfea.worker.held import Held
@@ -33,6 +34,7 @@ class Lease:
         name_lock: NameLock,
         monitor: RunMonitor,
         held: Held,
+        observe: Observer,
         beside: Callable[[], object] = lambda: None,
     ) -> None:
         self._group = group
@@ -41,6 +43,7 @@ class Lease:
         self._beside = beside
         self.every_seconds = renew_every(group.claim_idle)
         self._held = held
+        self._observe = observe
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
@@ -65,7 +68,7 @@ class Lease:
     def _renew(self, entry_ids: Collection[str]) -> set[str]:
         lost = self._group.renew(entry_ids)
         if lost:
-            log.warning("others have claimed entries that this worker was too slow to keep", entries=len(lost))
+            self._observe(EntriesLost(self._group.ref.queue, len(lost)))
         return lost
 
     def _run(self) -> None:

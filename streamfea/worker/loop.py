@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-import structlog
-
 from streamfea.core.entry import Entry
 from streamfea.core.record_field import RecordField
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import Sessions
 from streamfea.handlers.loading import Handler
+from streamfea.observe.events import HandOverFailed, NameTaken, Observer, WorkerStarted, WorkerStopped, all_of
+from streamfea.observe.log_observer import LogObserver
 from streamfea.streams.connection.errors import is_outage
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameLock
@@ -36,8 +36,6 @@ from streamfea.worker.stop_signal import StopSignal
 from streamfea.worker.transaction import is_away
 
 __all__ = ["Worker"]
-
-log = structlog.get_logger(__name__)
 
 _LOOK_FOR_DUE_EVERY = timedelta(seconds=1)
 _UNTIL_EMPTY_BLOCK = timedelta(milliseconds=100)
@@ -65,6 +63,7 @@ class Worker:
         predecessors: Sequence[Predecessor] = (),
         monitor: RunMonitor | None = None,
         log_records: bool = False,
+        observers: Sequence[Observer] = (),
     ) -> None:
         queue = handler.queue
         self._queue = queue
@@ -72,14 +71,17 @@ class Worker:
         self._stop = stop
         self._until_empty = until_empty
         self._predecessors = predecessors or [_same_name(group.consumer)]
+        self._observe = observe = all_of([LogObserver(), *observers])
         held = Held()
-        self._lease = Lease(group, name_lock, monitor or RunMonitor(), held, lambda: reader.catch_up(held.add))
-        settlement = Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff)
-        redis_retry = OutageRetry("Redis", is_outage, stop, janitor.make_room)
+        self._lease = Lease(group, name_lock, monitor or RunMonitor(), held, observe, lambda: reader.catch_up(held.add))
+        settlement = Settlement(group, reader.acknowledge, queue.max_deliveries, queue.backoff, observe)
+        redis_retry = OutageRetry("Redis", is_outage, stop, janitor.make_room, queue=queue.name, observe=observe)
         self._redis = RedisSide(group, reader, name_lock, janitor, self._lease, settlement, held, redis_retry)
-        self._handover = HandOver(self._redis, held, stop, unseen_at_most=10 * queue.batch_size)
-        postgresql_retry = OutageRetry("PostgreSQL", is_away, stop, self._hold_no_longer)
-        self._postgresql = PostgreSQLSide(sessions, queue.ref, ledger, postgresql_retry)
+        self._handover = HandOver(self._redis, held, stop, observe, unseen_at_most=10 * queue.batch_size)
+        postgresql_retry = OutageRetry(
+            "PostgreSQL", is_away, stop, self._hold_no_longer, queue=queue.name, observe=observe
+        )
+        self._postgresql = PostgreSQLSide(sessions, queue.ref, ledger, postgresql_retry, observe)
         self._join = joining(group, ledger, sessions, self._redis.retry, self._postgresql.retry)
         self._pipeline = group_commit(
             handler,
@@ -91,6 +93,7 @@ class Worker:
             ours=self._ours_after_outage,
             overlap=True,
             outage_retry=self._postgresql.retry,
+            observe=observe,
         )
         self._held = held
         self._set_up(AdaptiveBatchSize(queue.commit_interval, queue.batch_size, queue.batch_bytes))
@@ -98,7 +101,9 @@ class Worker:
     def _set_up(self, batch_size: AdaptiveBatchSize) -> None:
         """Set up the parts that the loop gives work to."""
         queue = self._queue
-        self._processing = Processing(self._pipeline, self._redis, self._held, RecordField(queue.field), batch_size)
+        self._processing = Processing(
+            self._pipeline, self._redis, self._held, RecordField(queue.field), batch_size, self._observe
+        )
         self._retries = Retries(
             self._redis,
             self._postgresql,
@@ -106,6 +111,7 @@ class Worker:
             self._held,
             batch_size,
             self._stop,
+            self._observe,
             look_every=min(_LOOK_FOR_DUE_EVERY, queue.backoff, queue.claim_idle).total_seconds(),
         )
         self._intake = Intake(
@@ -115,6 +121,7 @@ class Worker:
             self._handover,
             self._held,
             batch_size,
+            self._observe,
             block=_UNTIL_EMPTY_BLOCK if self._until_empty else queue.block,
             renew_every=self._lease.every_seconds,
         )
@@ -135,12 +142,7 @@ class Worker:
             raise
         else:
             self._end(silent=False)
-        log.info(
-            "stopped",
-            queue=self._queue.name,
-            committed=self._processing.done,
-            seconds=round(time.monotonic() - started, 1),
-        )
+        self._observe(WorkerStopped(self._queue.name, self._processing.done, time.monotonic() - started))
 
     def _begin(self) -> None:
         """Join the group, take the name, and take over what predecessors have left."""
@@ -148,7 +150,7 @@ class Worker:
         self._take_name()
         self._look_around()
         self._lease.start()
-        log.info("consuming", queue=self._queue.name, stream=self._queue.stream, consumer=self._consumer)
+        self._observe(WorkerStarted(self._queue.name, self._queue.stream, self._consumer))
         for dead in self._predecessors:
             self._handover.within_reach(partial(self._retries.succeed, dead), self._look_around)
 
@@ -179,7 +181,7 @@ class Worker:
         """Give back what was not started, and leave; a server that is `silent` is asked nothing more."""
         self._lease.end()
         if silent:
-            log.warning("left without handing over: Redis does not answer; others take over after claim_idle")
+            self._observe(HandOverFailed(self._queue.name, None))
         else:
             self._handover.leave()
 
@@ -195,7 +197,7 @@ class Worker:
         """Wait until no other process consumes under this consumer's name."""
         other = self._redis.name_holder()
         if other is not None:
-            log.warning("waiting for another process to give up its name", name=self._consumer, held_by=other)
+            self._observe(NameTaken(self._queue.name, self._consumer, other))
         while other is not None:
             if self._stop.wait(_ASK_FOR_NAME_EVERY_SECONDS):
                 raise Interrupted("stopped while waiting for a name")

@@ -5,18 +5,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
-import structlog
 from redis.exceptions import RedisError
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
 
 from streamfea.database.connection.errors import chain_of
+from streamfea.observe.events import Observer, OutageBegan, OutageEnded
+from streamfea.observe.log_observer import LogObserver
 from streamfea.streams.connection.errors import told
 from streamfea.worker.process_guard import end_if_child
 from streamfea.worker.stop_signal import StopSignal
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 # Short enough that work goes on within seconds of a server's return, long enough not to hammer one that is starting.
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -29,7 +28,7 @@ class Interrupted(Exception):  # noqa: N818 - it says what happened to the wait,
 class OutageRetry:
     """Retries calls that an outage of `server` made fail, until they succeed or the worker is to stop.
 
-    One log line says that the outage has begun, and one that it is over. `meanwhile` is called with the error before
+    `observe` is told that the outage has begun, and that it is over. `meanwhile` is called with the error before
     each pause; an error that it raises ends the wait.
     """
 
@@ -39,10 +38,15 @@ class OutageRetry:
         is_outage: Callable[[BaseException], bool],
         stop: StopSignal,
         meanwhile: Callable[[BaseException], object] = lambda _: None,
+        *,
+        queue: str = "",
+        observe: Observer | None = None,
     ) -> None:
         self._server = server
         self._stop = stop
         self._meanwhile = meanwhile
+        self._queue = queue
+        self._observe = observe or LogObserver()
         self._since: float | None = None
         self.outages = 0
         self._retrying = Retrying(
@@ -79,12 +83,12 @@ class OutageRetry:
         if self._since is None:
             self._since = time.monotonic()
             self.outages += 1
-            log.warning("waiting for %s", self._server, reason=first_line(error))
+            self._observe(OutageBegan(self._queue, self._server, first_line(error)))
         self._meanwhile(error)
 
     def _note_recovery(self) -> None:
         if self._since is not None and not self._stop.is_set():  # what is called then may not have asked the server
-            log.info("%s is back", self._server, after_seconds=round(time.monotonic() - self._since, 1))
+            self._observe(OutageEnded(self._queue, self._server, time.monotonic() - self._since))
             self._since = None
 
 

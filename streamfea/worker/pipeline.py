@@ -29,6 +29,8 @@ from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.session import Sessions
 from streamfea.database.session.shared import SharedTransaction
 from streamfea.errors import ConfigurationError
+from streamfea.observe.events import BatchRepeated, Observer
+from streamfea.observe.log_observer import LogObserver
 from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import OutageRetry
 from streamfea.worker.policy import Outcome, outcome_of
@@ -82,7 +84,11 @@ class GroupCommit:
         ours: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
         overlap: bool = False,
         outage_retry: OutageRetry | None = None,
+        queue: str = "",
+        observe: Observer | None = None,
     ) -> None:
+        self._queue = queue
+        self._observe = observe or LogObserver()
         self._first_mode = Mode.TOGETHER if whole_batch is None else Mode.WHOLE
         self._batch_size = batch_size
         self._limit = batch_size
@@ -298,7 +304,7 @@ class GroupCommit:
             if fault.outage:
                 raise
             self._limit = max(1, min(self._limit, len(slice_.entries)) // 2)
-            log.info("doing a batch again", reason=str(fault.__cause__).splitlines()[0])
+            self._observe(BatchRepeated(self._queue, str(fault.__cause__).splitlines()[0]))
             self._stop.wait(0.01)
             return SliceResult(remaining=[slice_])
         self._limit = min(self._batch_size, self._limit + self._limit // 8 + 1)

@@ -4,18 +4,16 @@ from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 
-import structlog
 from sqlalchemy.exc import DBAPIError
 
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.connection.fencing import end_transactions
 from streamfea.database.exactly_once.ledger import Ledger
 from streamfea.database.session.session import Sessions
+from streamfea.observe.events import Observer, TransactionsEnded
 from streamfea.worker.outage import OutageRetry
 
 __all__ = ["PostgreSQLSide"]
-
-log = structlog.get_logger(__name__)
 
 
 class PostgreSQLSide:
@@ -24,18 +22,21 @@ class PostgreSQLSide:
     Each method may raise `Interrupted`, when the worker is to stop while the server is away.
     """
 
-    def __init__(self, sessions: Sessions, ref: GroupRef, ledger: Ledger | None, retry: OutageRetry) -> None:
+    def __init__(
+        self, sessions: Sessions, ref: GroupRef, ledger: Ledger | None, retry: OutageRetry, observe: Observer
+    ) -> None:
         self.sessions = sessions
         self.ledger = ledger
         self.retry = retry
         self._ref = ref
+        self._observe = observe
 
     def end_transactions(self, consumers: Collection[str]) -> None:
         """Leave nothing in the way that consumers have begun whose entries are ours now: they are taken for dead."""
         if not consumers:
             return
         if self.retry.call(partial(end_transactions, self.sessions, self._ref, consumers)):
-            log.warning("ended the transactions of consumers that have stopped", consumers=sorted(consumers))
+            self._observe(TransactionsEnded(self._ref.queue, sorted(consumers)))
 
     def end_transactions_at_once(self, consumer: str) -> None:
         """End what dead connections of `consumer` have begun, if the server answers: it may not know of their death."""

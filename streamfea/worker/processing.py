@@ -6,6 +6,7 @@ from itertools import chain
 
 from streamfea.core.entry import Entry
 from streamfea.core.record_field import RecordField
+from streamfea.observe.events import BatchCommitted, Observer
 from streamfea.worker.batch_size import AdaptiveBatchSize
 from streamfea.worker.held import Held
 from streamfea.worker.pipeline import GroupCommit
@@ -29,12 +30,15 @@ class Processing:
         held: Held,
         field: RecordField,
         batch_size: AdaptiveBatchSize,
+        observe: Observer,
     ) -> None:
         self._pipeline = pipeline
         self._redis = redis
         self._held = held
         self._field = field
         self._batch_size = batch_size
+        self._observe = observe
+        self._queue = redis.group.ref.queue
         # How many records have been committed.
         self.done = 0
 
@@ -72,8 +76,13 @@ class Processing:
     def _settle_all(self, outcomes: Sequence[Outcome], *, retried: bool) -> None:
         # First of all, so that nothing is renewed once it is settled.
         self._held.drop(outcome.entry.id for outcome in outcomes)
+        started = time.monotonic()
         self._redis.settle(outcomes, retried=retried)
-        self.done += [outcome.verdict for outcome in outcomes].count(Verdict.DONE)
+        verdicts = [outcome.verdict for outcome in outcomes]
+        done, duplicates = verdicts.count(Verdict.DONE), verdicts.count(Verdict.DUPLICATE)
+        self.done += done
+        failed, seconds = len(verdicts) - done - duplicates, time.monotonic() - started
+        self._observe(BatchCommitted(self._queue, done, duplicates, failed, retried, seconds))
 
     def _with_records(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries that hold a record; settle the others."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from streamfea.observe.events import EntriesClaimed, Observer
 from streamfea.streams.consuming.group import Claimed
 from streamfea.worker.batch_size import AdaptiveBatchSize
 from streamfea.worker.held import Held
@@ -43,6 +44,7 @@ class Retries:
         held: Held,
         batch_size: AdaptiveBatchSize,
         stop: StopSignal,
+        observe: Observer,
         *,
         look_every: float,
     ) -> None:
@@ -52,6 +54,7 @@ class Retries:
         self._held = held
         self._batch_size = batch_size
         self._stop = stop
+        self._observe = observe
         self._look_every = look_every
         self._look_at = 0.0
 
@@ -72,7 +75,7 @@ class Retries:
         is_finished = self._redis.group.claim_finished
         if is_finished:
             self._look_at = time.monotonic() + self._look_every
-        self._held.add(claimed)
+        self._hold(claimed)
         # The owner of an entry that waits for its retry may well be alive.
         owners = {entry.owner for entry in claimed if entry.last_error is None or entry.last_error.alone}
         self._postgresql.end_transactions(owners - {self._redis.group.consumer})
@@ -84,7 +87,7 @@ class Retries:
         after: str | None = None
         while not self._stop.is_set():
             claimed, after = self._redis.take_over(dead.consumer, _CLAIM_AT_MOST, after)
-            self._held.add(claimed)
+            self._hold(claimed)
             if claimed:  # it may be stopped, not dead
                 self._postgresql.end_transactions({dead.consumer})
             self._run_each(claimed, dead)
@@ -92,6 +95,12 @@ class Retries:
                 break
         if dead.consumer != self._redis.group.consumer:
             self._redis.forget(dead.consumer)
+
+    def _hold(self, claimed: Sequence[Claimed]) -> None:
+        self._held.add(claimed)
+        if claimed:
+            owners = sorted({entry.owner for entry in claimed})
+            self._observe(EntriesClaimed(self._redis.group.ref.queue, len(claimed), owners))
 
     def _run_each(self, claimed: Sequence[Claimed], dead: Predecessor | None) -> None:
         """Run claimed entries one by one; those in whose own run a process died wait, or are buried, instead."""

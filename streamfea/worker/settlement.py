@@ -18,23 +18,20 @@ import traceback
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-import structlog
 from sqlalchemy.exc import DBAPIError
 
 from streamfea.core.durations import format_duration, to_ms
 from streamfea.core.entry import Entry
+from streamfea.observe.events import Failure, Observer, RecordsBuried, RecordsPostponed
 from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.operating.dead_letters import Reason, provenance
-from streamfea.worker.failures import Failures
 from streamfea.worker.policy import Outcome, Verdict, retry_delay
 
 __all__ = ["Reason", "Settlement"]
 
 # An entry, why it is a dead letter, and its last error.
 _Dead = tuple[Entry, Reason, LastError]
-
-log = structlog.get_logger(__name__)
 
 _LONGEST_ERROR = 4_096
 _LONGEST_TRACEBACK = 16_384
@@ -51,13 +48,14 @@ class Settlement:
         acknowledge: Callable[[Sequence[str]], None],
         max_deliveries: int,
         backoff: timedelta,
+        observe: Observer,
     ) -> None:
         self._group = group
         self._acknowledge = acknowledge
         self._ref = group.ref
         self._max_deliveries = max_deliveries
         self._backoff = backoff
-        self._failures = Failures(self._ref.queue)
+        self._observe = observe
 
     def settle(self, outcomes: Sequence[Outcome], *, retried: bool) -> None:
         """Acknowledge, postpone or bury; `retried` entries may have a last error that goes with them."""
@@ -107,20 +105,21 @@ class Settlement:
             for (outcome, last_error), delay in zip(failed, delays, strict=True)
         ]
         self._group.postpone(due, now_ms)
-        for (entry_id, last_error), delay in zip(due, delays, strict=True):
-            self._failures.note(entry_id, last_error, format_duration(delay))
+        failures = [
+            _failure(entry_id, last_error, format_duration(delay))
+            for (entry_id, last_error), delay in zip(due, delays, strict=True)
+        ]
+        self._observe(RecordsPostponed(self._ref.queue, failures))
 
     def _bury(self, dead: Sequence[_Dead], now_ms: int) -> None:
         provenances = [(letter[0], self._provenance(letter, now_ms)) for letter in dead]
-        for (entry, reason, last_error), buried in zip(dead, self._group.bury(provenances), strict=True):
-            if buried:
-                log.warning(
-                    "record moved to the dead letters",
-                    entry=entry.id,
-                    reason=reason,
-                    error=last_error.summary,
-                    where=last_error.where or None,
-                )
+        failures = [
+            _failure(entry.id, last_error, reason)
+            for (entry, reason, last_error), buried in zip(dead, self._group.bury(provenances), strict=True)
+            if buried
+        ]
+        if failures:
+            self._observe(RecordsBuried(self._ref.queue, failures))
 
     def _provenance(self, dead: _Dead, failed_at_ms: int) -> dict[str, str | int]:
         entry, reason, last_error = dead
@@ -133,6 +132,10 @@ class Settlement:
             last_error=last_error,
             failed_at_ms=failed_at_ms,
         )
+
+
+def _failure(entry_id: str, last_error: LastError, then: str) -> Failure:
+    return Failure(entry_id, last_error.type, last_error.summary, last_error.where, then)
 
 
 def _last_error(error: BaseException | None) -> LastError:

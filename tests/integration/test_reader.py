@@ -216,7 +216,9 @@ def test_leases_are_renewed_whatever_hinders_what_is_done_beside(client: Redis, 
     name_lock = NameLock(consumer.client, ref, "c", NameHolder.here())
     held_by_lease = Held()
     held_by_lease.add(Entry(ref.queue, ref.stream, entry_id, {}) for entry_id in held)
-    lease = Lease(group, name_lock, RunMonitor(), held_by_lease, lambda: reader.catch_up(lambda _: None))
+    lease = Lease(
+        group, name_lock, RunMonitor(), held_by_lease, lambda _: None, lambda: reader.catch_up(lambda _: None)
+    )
     lease.start()
     idle_ms: list[int] = []
 
