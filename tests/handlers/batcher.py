@@ -38,11 +38,19 @@ def _add_each(then: Callable[[Session], object]) -> Callable[[Session, list[dict
     return write
 
 
+def _add_and_roll_back(dbsession: Session, rows: list[dict[str, int]]) -> None:
+    for number, row in enumerate(rows):
+        dbsession.add(Seen(**row))
+        if number % 2:
+            dbsession.rollback()
+
+
 _WAYS: dict[str, Callable[[Session, list[dict[str, int]]], object]] = {
     "insert": lambda dbsession, rows: dbsession.execute(insert(Seen), rows),
     "add": _add_each(lambda _: None),
     "add_all": lambda dbsession, rows: dbsession.add_all([Seen(**row) for row in rows]),
     "add and flush": _add_each(lambda dbsession: dbsession.flush()),
     "add and commit": _add_each(lambda dbsession: dbsession.commit()),
+    "add and roll back every second": _add_and_roll_back,
     "add and query": _add_each(lambda dbsession: dbsession.scalars(select(Seen)).all()),
 }

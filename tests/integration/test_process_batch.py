@@ -54,6 +54,14 @@ def test_every_way_to_write_the_rows_of_a_batch_writes_them(
     assert nothing_is_left(client, batches.project)
 
 
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_what_a_handler_rolls_back_is_not_written(batches: Batches, client: Redis, guarantee: str) -> None:
+    batches.configure(guarantee=guarantee)
+    batches.project.run("initdb")
+    records = [{"n": number, "by": "add and roll back every second"} for number in range(6)]
+    assert batches.consume(client, *records) == [(0, 1), (5, 5)]  # a worker takes one record to begin with
+
+
 @pytest.mark.parametrize("do", ["fail", "reject"])
 def test_of_a_bad_batch_each_record_is_on_its_own(batches: Batches, client: Redis, do: str) -> None:
     rows = batches.consume(client, {"n": 0}, {"n": 1, "do": do}, {"n": 2})

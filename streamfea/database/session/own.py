@@ -149,8 +149,9 @@ class OwnTransaction:
         Session.commit(session)
 
     def on_rollback(self) -> None:
-        """Roll back."""
+        """Roll back; objects that are set aside have begun no transaction, in which SQLAlchemy would look for them."""
         Session.rollback(self.session)
+        self._new_rows.forget_aside()
 
     def on_begin(self) -> SessionTransaction:
         """Begin a transaction."""
