@@ -10,7 +10,7 @@ from tests.differential import (
     kinds_of_sessions,
     kinds_of_tables,
 )
-from tests.differential.ways import WAYS, Kind, plain_loop
+from tests.differential.ways import WAYS, Kind, in_batch, plain_batch, plain_loop
 
 _KINDS = {
     kind.name: kind
@@ -44,3 +44,12 @@ def test_a_batch_is_as_the_plain_loop(kind: Kind, database_url: str) -> None:
             assert (name, seen.failed) == (name, kind.not_exactly_once)
         else:
             assert (name, seen) == (name, plain)
+
+
+@pytest.mark.parametrize("kind", _KINDS, indirect=True)
+@pytest.mark.parametrize("bulk", [True, False])
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # as above
+def test_a_batch_of_the_handlers_own_is_as_a_session_for_all_records(kind: Kind, bulk: bool, database_url: str) -> None:
+    kind.make_tables(database_url)
+    plain, seen = kind.see(plain_batch, database_url), kind.see(in_batch(bulk=bulk), database_url)
+    assert (seen.rows, seen.failed) == (plain.rows, plain.failed)

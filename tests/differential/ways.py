@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from streamfea.core.entry import Entry
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
-from streamfea.database.session.session import open_sessions
+from streamfea.database.session.session import DbSession, open_sessions
 from streamfea.worker.policy import Outcome, Verdict
 from tests.support.entries import entries, group_commit, number_of, run_entries
 from tests.support.plain_loop import one_by_one
@@ -126,6 +126,48 @@ def _in_groups(*, bulk: bool = True, exactly_once: bool = False, batch_size: int
         with kind.listening(sessions.factory, heard):
             outcomes = run_entries(commit, entries(*range(1, kind.records + 1)), -(-kind.records // (parts or 1)))
         assert len(outcomes) == kind.records
+        return Seen(_rows(kind, engine), _failed(outcomes), heard)
+
+    return way
+
+
+def plain_batch(kind: Kind, engine: Engine) -> Seen:
+    """Do a session and a transaction for all records; if that fails, one for each."""
+
+    class PlainSession(Session):
+        entry: Entry
+
+    heard: list[Any] = []
+    with kind.listening(factory := sessionmaker(engine, class_=PlainSession), heard), factory() as session:
+        try:
+            for each in entries(*range(1, kind.records + 1)):
+                session.entry = each
+                kind.process(session, number_of(each))
+            session.commit()
+            return Seen(_rows(kind, engine), frozenset(), heard)
+        except Exception:
+            session.rollback()
+    kind.forget()
+    return plain_loop(kind, engine)
+
+
+def in_batch(*, bulk: bool = True) -> Way:
+    """Return a way in which `process_batch()` does all records."""
+
+    def way(kind: Kind, engine: Engine) -> Seen:
+        def process_batch(session: DbSession, ids: list[str]) -> None:
+            for each in entries(*range(1, kind.records + 1)):
+                session.entry = each
+                kind.process(session, number_of(each))
+
+        def process(session: DbSession, entry: Entry) -> None:
+            kind.process(session, number_of(entry))
+
+        heard: list[Any] = []
+        sessions = open_sessions(engine, bulk=bulk)
+        commit = group_commit(sessions, process, process_batch, batch_size=_BATCH_SIZE)
+        with kind.listening(sessions.factory, heard):
+            outcomes = run_entries(commit, entries(*range(1, kind.records + 1)))
         return Seen(_rows(kind, engine), _failed(outcomes), heard)
 
     return way

@@ -69,6 +69,11 @@ class NewRows:
         """Set objects aside from now on, unless somebody listens to the session's new objects."""
         self._takes = self._plans is not None and not any(getattr(dispatch, event) for event in _EVENTS)
 
+    def stop(self, session: "DbSession") -> None:
+        """Set no objects aside any more; those that are take SQLAlchemy's way."""
+        self._takes = False
+        self._take_up(session)
+
     def forget_plans(self) -> None:
         """Look up anew how objects are written: a name may stand for another table from now on."""
         self._models.clear()

@@ -1,12 +1,13 @@
 """The transaction of a single record, or of one `process_batch()`."""
 
 from collections.abc import Sequence
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionEvents, SessionTransaction
 
 from streamfea.core.entry import Entry
 from streamfea.database.connection.driver import status_of
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 from streamfea.model import remember
 
 __all__ = ["OwnTransaction", "TransactionAborted"]
+
+
+_EVENTS = tuple(name for name, event in vars(SessionEvents).items() if isfunction(event) and not name.startswith("_"))
 
 
 class TransactionAborted(Exception):  # noqa: N818 - it says what happened, as psycopg's InFailedSqlTransaction does
@@ -62,7 +66,8 @@ class OwnTransaction:
         self.session.entries = tuple(entries)
         if len(entries) == 1:
             self.session.entry = entries[0]
-        self._new_rows.start(self.session.dispatch)
+        if not _is_listened_to(self.session):
+            self._new_rows.start(self.session.dispatch)
         self._account.begin()
         self.session._at_hand = self
 
@@ -86,8 +91,9 @@ class OwnTransaction:
         self._require_whole()
         if is_refused:
             self.on_rollback()
-        self._new_rows.keep(self.session, "", pure=False)
-        self.session._write_rows()
+        if not _is_listened_to(self.session):
+            self._new_rows.keep(self.session, "", pure=False)
+            self.session._write_rows()
         self._commit()
 
     def discard(self) -> None:
@@ -178,7 +184,8 @@ class OwnTransaction:
         Session.prepare(self.session)
 
     def on_options(self) -> None:
-        """Set options of the connection, or send statements to another."""
+        """Set options of the connection, or send statements to another: COPY would know nothing of either."""
+        self._new_rows.stop(self.session)
 
     def on_driver(self, connection: Connection) -> None:
         """Hand the driver's connection out."""
@@ -188,3 +195,10 @@ class OwnTransaction:
 
     def on_connection_commit(self) -> None:
         """Commit by the connection, behind the session's back."""
+
+
+def _is_listened_to(session: Session) -> bool:
+    """Tell whether somebody listens to the session, who is to find new objects where SQLAlchemy keeps them."""
+    dispatch: Any = session.dispatch
+    heard = sum(len(getattr(dispatch, name)) for name in _EVENTS)
+    return heard > 1  # of `after_begin` hears streamfea itself

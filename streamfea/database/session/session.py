@@ -127,11 +127,13 @@ class DbSession(Session):
 
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
         """Return the transaction's connection; with options for it, the record gets a transaction of its own."""
+        is_first = self._account.effect is Effect.NONE
         self._account.note(Effect.SQL)
         options = kwargs.get("execution_options") or (args[1] if len(args) > 1 else None)
         if options and self._at_hand is not None:
             self._at_hand.on_options()
-            if self._at_hand.has_connection:  # which would ignore them
+            # A connection that was made for streamfea's own sake would ignore them.
+            if self._at_hand.has_connection or (is_first and self._connection_at_hand is not None):
                 return super().connection(kwargs.get("bind_arguments")).execution_options(**options)
         return super().connection(*args, **kwargs)
 
