@@ -100,9 +100,9 @@ def test_what_fails_to_commit_is_done_before_what_ran_meanwhile(engine: Engine, 
     with nobody_can_write(engine):
         assert submitted(commit, entries(1, 2)) == []
         following = Following(commit, entries(3, 4))
-        wait_until(lambda: len(ran) == 4, "the next batch runs")
+        wait_until(lambda: len(ran) >= 4, "the next batch runs")
         cut_who_waits(engine)
-        wait_until(lambda: len(ran) == 5, "the first batch runs again, each record alone")
+        wait_until(lambda: len(ran) >= 5, "the first batch runs again, each record alone")
     following.join()
     assert ran == ["1-0", "2-0", "3-0", "4-0", "1-0", "2-0", "3-0", "4-0"]
     outcomes = following.outcomes + [one for some in finished(commit) for one in some]
@@ -132,7 +132,8 @@ def test_a_server_that_takes_no_connections_is_waited_for(engine: Engine, own_da
         connection.execute(text(f"{allow} false"))
         assert submitted(commit, entries(1, 2)) == []
         following = Following(commit, entries(3, 4))
-        wait_until(lambda: ran == ["1-0", "2-0", "3-0", "4-0"], "the next batch runs")
+        # Then the first runs again, each of its records alone.
+        wait_until(lambda: ran[:4] == ["1-0", "2-0", "3-0", "4-0"], "the next batch runs")
         connection.execute(text(f"{allow} true"))
     following.join()
     outcomes = following.outcomes + [one for some in finished(commit) for one in some]
