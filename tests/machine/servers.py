@@ -69,10 +69,12 @@ class Servers:
     def kill_valkey(self, away_seconds: float) -> tuple[float, float]:
         """Kill it, and start it again; return the span, in ms, of which writes may be lost."""
         stop(self.valkey, at_once=True)
-        end = now_ms()
+        killed = now_ms()
         time.sleep(away_seconds)
+        # A producer may note late what was confirmed before; a dead server confirms nothing.
+        end = now_ms()
         ensure_valkey(self.valkey)
-        return end - _HELD_BACK_MS, end
+        return killed - _HELD_BACK_MS, end
 
     def lose_the_last_second(self) -> tuple[float, float]:
         """Do what a crash of the whole machine does: what was not synced is gone. Return the span that was lost, in ms.
@@ -87,8 +89,9 @@ class Servers:
         else:
             cut = None
         self._sizes.clear()
+        started = now_ms()  # a producer may note late what was confirmed before
         ensure_valkey(self.valkey)
-        return (cut[0] if cut else end) - _HELD_BACK_MS, end
+        return (cut[0] if cut else end) - _HELD_BACK_MS, started
 
     def restart_postgresql(self, away_seconds: float, *, at_once: bool) -> None:
         """Stop it, or kill it, and start it again."""
