@@ -26,11 +26,12 @@ def main(resolutions: list[str]) -> int:
 def _passes(resolution: str) -> bool:
     with TemporaryDirectory() as folder:
         python = Path(folder) / "bin" / "python"
-        _run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder)
-        install = ("uv", "pip", "install", "--quiet", "--no-config", "--python", str(python))
+        # Outside of the project, whose pins uv would heed.
+        _run(folder, "uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder)
+        install = (folder, "uv", "pip", "install", "--quiet", "--python", str(python))
         _run(*install, "--resolution", resolution, "--editable", f"{_ROOT}[embedded]")
         # The tools of the tests at any version that goes with these.
-        installed = _run("uv", "pip", "freeze", "--quiet", "--python", str(python), "--exclude-editable")
+        installed = _run(folder, "uv", "pip", "freeze", "--quiet", "--python", str(python), "--exclude-editable")
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text(installed)
         _run(*install, "--constraints", str(constraints), "--group", f"{_ROOT / 'pyproject.toml'}:dev")
@@ -42,15 +43,15 @@ def _passes(resolution: str) -> bool:
         return subprocess.run(command, cwd=_ROOT, env=_environment(), check=False).returncode == 0
 
 
-def _run(*command: str) -> str:
-    result = subprocess.run(command, cwd=_ROOT, env=_environment(), capture_output=True, text=True, check=False)
+def _run(folder: str, *command: str) -> str:
+    result = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}{result.stderr}")
     return result.stdout
 
 
 def _environment() -> dict[str, str]:
-    left_out = ("VIRTUAL_ENV", "UV_", "STREAMFEA_", "PYTHON")
+    left_out = ("VIRTUAL_ENV", "UV_CONSTRAINT", "UV_PROJECT", "STREAMFEA_", "PYTHON")
     return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
