@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import ForeignKey, event, inspect
 from sqlalchemy.dialects import postgresql
@@ -133,6 +133,7 @@ def _hear(_new: Heard, _arguments: tuple[()], attributes: dict[str, Any]) -> Non
     heard.append(dict(attributes))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw of text ever builds Hypothesis' tables
 @given(
     st.dictionaries(
         st.sampled_from(["id", "name", "size", *STRANGERS]), st.none() | st.integers() | st.text(), max_size=4
