@@ -10,8 +10,8 @@ from streamfea.database.schema.setup import all_schemas
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.handlers.loading import Handler, load_handler
 from streamfea.handlers.schemas import models_of
-from streamfea.orm import internals
 from streamfea.orm.lazy_state import DROP, REJECT
+from streamfea.processes.libraries import unknown_libraries
 from streamfea.streams.operating.diagnose import inspect_redis
 
 __all__ = ["check"]
@@ -28,7 +28,7 @@ def check(settings: Settings, look_at_handler: _Look = lambda _: iter(())) -> It
     """
     queues = settings.select([])
     yield CheckResult("configuration", "ok", f"{settings.source}: {', '.join(queue.name for queue in queues)}")
-    if unknown := internals.advice():
+    for unknown in unknown_libraries():
         yield CheckResult("libraries", "warning", unknown.message, unknown.remedy)
     handlers: list[Handler] = []
     for queue in queues:

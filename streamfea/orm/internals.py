@@ -4,66 +4,64 @@ Nothing else in streamfea names a private attribute of SQLAlchemy. With a versio
 plain way: a session and a transaction each, SQLAlchemy's own constructor, no COPY. That is slow, and right.
 """
 
-import re
+from collections.abc import Iterable
+from inspect import isfunction
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Column, Connection, Dialect, Engine, Index, Table
+from sqlalchemy import Column, Dialect, Index, Table
+from sqlalchemy import schema as sa_schema
 from sqlalchemy.event import registry
-from sqlalchemy.orm import Mapper, Session, SessionTransaction
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
 from sqlalchemy.orm import attributes as orm_attributes
+from sqlalchemy.orm.base import DEFAULT_STATE_ATTR, NO_VALUE
+from sqlalchemy.orm.decl_api import DCTransformDeclarative as ModelMeta
 from sqlalchemy.sql.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-from streamfea.core.advice import Advice
+from streamfea.core.known_versions import KnownVersions
 
 __all__ = [
-    "KNOWN",
-    "advice",
+    "STATE",
+    "VERSIONS",
+    "ModelMeta",
     "attach",
-    "class_manager_of",
     "configure",
     "count_listeners",
     "deleted_in",
+    "has_constructor",
     "holds_objects",
     "is_known",
     "is_plain_scalar",
     "is_strongly_held",
     "json_dumps_of",
-    "look_at_version",
+    "make_state",
     "orm_insert_defaults",
     "root_transaction",
     "save",
-    "use_connections",
+    "set_up_state",
+    "takes_no_context",
     "wraps_values_in_sql",
 ]
 
-KNOWN = ((2, 1, 7), (2, 2))
-"""Private parts are known from the first of these versions to the one before the second."""
+VERSIONS = KnownVersions(
+    "SQLAlchemy",
+    sqlalchemy.__version__,
+    (2, 1, 7),
+    (2, 2),
+    "every record gets a transaction of its own, without COPY",
+)
 
 
 def is_known() -> bool:
     """Tell whether the private parts of the installed SQLAlchemy are known."""
-    return _is_known
-
-
-def look_at_version(version: str) -> None:
-    """Take `version` for the installed one."""
-    global _is_known  # noqa: PLW0603 - asked for each batch, and it never changes but for tests
-    _is_known = KNOWN[0] <= _numbers(version) < KNOWN[1]
-
-
-def advice() -> Advice | None:
-    """Return a word for the operator about a version that is not known."""
-    if is_known():
-        return None
-    return Advice(
-        f"SQLAlchemy {sqlalchemy.__version__} is not known: every record gets a transaction of its own, without COPY",
-        f"install SQLAlchemy {'.'.join(map(str, KNOWN[0]))} or later, below {'.'.join(map(str, KNOWN[1]))}",
-    )
+    return VERSIONS.has_installed
 
 
 # Models
+
+STATE = DEFAULT_STATE_ATTR
+"""The attribute of an object that holds its state, `_sa_instance_state`; `WithLazyState` has a descriptor so called."""
 
 
 def is_plain_scalar(attribute: Any) -> bool:
@@ -76,9 +74,32 @@ def configure(model: Any) -> None:
     model.__mapper__._check_configure()
 
 
-def class_manager_of(model: Any) -> Any:
-    """Return what an object's state is made with: `_sa_class_manager`."""
-    return model._sa_class_manager
+def has_constructor(mapper: Mapper[Any], constructor: Any) -> bool:
+    """Tell whether objects are made by `constructor`, which SQLAlchemy has wrapped, and only the mapper hears of it.
+
+    `ClassManager.original_init` and `new_init` are the function and its wrapper. `dispatch.init` has the listeners.
+    """
+    manager: Any = mapper.class_manager
+    is_wrapped = manager.original_init == constructor and mapper.class_.__init__ == manager.new_init
+    return is_wrapped and len(list(manager.dispatch.init)) == 1
+
+
+def make_state(instance: Any, names: Iterable[str]) -> Any:
+    """Return a new state for an object, as if each attribute of `names` had been set for the first time.
+
+    A state is made with `_sa_class_manager`. `committed_state` has what each changed attribute was before, `modified`
+    whether there is any.
+    """
+    state: Any = InstanceState(instance, type(instance)._sa_class_manager)
+    state.committed_state = dict.fromkeys(names, NO_VALUE)
+    state.modified = bool(state.committed_state)
+    return state
+
+
+def set_up_state(instance: object) -> None:
+    """Give an object that has no state one without any change: `ClassManager.setup_instance()`."""
+    manager: Any = orm_attributes.manager_of_class(type(instance))
+    manager.setup_instance(instance)
 
 
 def is_strongly_held(state: Any) -> bool:
@@ -101,6 +122,15 @@ def attach(item: SchemaItem, parent: Column[Any] | Table) -> None:
         private._set_parent_with_dispatch(parent)
 
 
+def takes_no_context(function: Any) -> bool:
+    """Tell whether SQLAlchemy has wrapped a default's function without parameters, to drop the context that it passes.
+
+    Such a wrapper comes from the file that has `Column`.
+    """
+    own = sa_schema.Column.__init__.__code__.co_filename
+    return isfunction(function) and function.__code__.co_filename == own
+
+
 # Types
 
 
@@ -117,6 +147,10 @@ def json_dumps_of(dialect: Dialect) -> Any:
 
 
 # Sessions
+#
+# `DbSession` has a property in place of `Session._new`, the dictionary in which SQLAlchemy keeps new objects by their
+# states: without it, objects that are set aside would be missing from `session.new`, and from autoflush. It passes on
+# `add(_warn=)`. `NewRows` puts `Session.hash_key` into states as `session_id`, as SQLAlchemy does.
 
 
 def holds_objects(session: Session) -> bool:
@@ -144,24 +178,9 @@ def save(session: Session, state: Any) -> None:
     private._save_or_update_impl(state)
 
 
-def use_connections(engine: Engine, kind: type[Connection]) -> None:
-    """Have an engine make connections of this class: `Engine._connection_cls`."""
-    private: Any = engine
-    private._connection_cls = kind
-
-
 def count_listeners() -> int:
     """Return how many listeners SQLAlchemy has for anything: `sqlalchemy.event.registry._key_to_collection`.
 
     While that stays the same, nobody has begun to listen.
     """
     return len(registry._key_to_collection)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers that a version begins with: (2, 2, 0) of 2.2.0b1."""
-    return tuple(int(found) for found in re.match(r"[\d.]*\d", version).group().split("."))  # type: ignore[union-attr]  # all begin with one
-
-
-_is_known = False
-look_at_version(sqlalchemy.__version__)

@@ -14,13 +14,20 @@ from types import FunctionType
 from typing import Any
 
 from sqlalchemy import MetaData, inspect
-from sqlalchemy.orm import InstanceState, Mapper, class_mapper, registry
-from sqlalchemy.orm import attributes as orm_attributes
-from sqlalchemy.orm.base import DEFAULT_STATE_ATTR, NO_VALUE, instance_state
-from sqlalchemy.orm.decl_api import DCTransformDeclarative
+from sqlalchemy.orm import Mapper, class_mapper, registry
+from sqlalchemy.orm.attributes import instance_state
 
 from streamfea.errors import Reject
-from streamfea.orm.internals import class_manager_of, configure, is_known, is_plain_scalar
+from streamfea.orm.internals import (
+    STATE,
+    ModelMeta,
+    configure,
+    has_constructor,
+    is_known,
+    is_plain_scalar,
+    make_state,
+    set_up_state,
+)
 
 __all__ = [
     "DROP",
@@ -35,9 +42,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-STATE = DEFAULT_STATE_ATTR
-"""The attribute of an object that holds its state."""
-
 DROP = "drop"
 """The value of `__unknown_keys__` that has the constructor drop names that the model does not have."""
 
@@ -48,7 +52,7 @@ REJECT = "reject"
 _NO_DATA = (FunctionType, classmethod, staticmethod, MetaData, registry)
 
 
-class ModelType(DCTransformDeclarative):
+class ModelType(ModelMeta):
     """Creates objects without SQLAlchemy's constructor where that would only set attributes."""
 
     def __call__(cls, /, *arguments: Any, **attributes: Any) -> Any:  # noqa: N805 - of a class, which ruff does not see
@@ -131,8 +135,7 @@ def leave_session(instance: object) -> None:
     """Undo what `enter_session()` has done, whatever else was done to the object's dictionary meanwhile."""
     given = instance.__dict__
     if STATE not in given:
-        manager: Any = orm_attributes.manager_of_class(type(instance))
-        manager.setup_instance(instance)
+        set_up_state(instance)
     elif _is_placeholder(given[STATE]):
         given[STATE] = id(instance)
     else:
@@ -156,11 +159,9 @@ def _given_at_once(model: Any) -> frozenset[str] | None:
     mapper: Mapper[Any] | None = inspect(model, raiseerr=False)
     if mapper is None or not is_known():
         return None
-    manager: Any = mapper.class_manager
-    ways = (model.__init__, manager.original_init, model.__new__, model.__setattr__)
-    is_made_as_any_other = ways == (manager.new_init, WithLazyState.__init__, object.__new__, object.__setattr__)
-    is_heard_by_its_mapper_only = len(list(manager.dispatch.init)) == 1 and mapper.polymorphic_on is None
-    return plain_attributes(model) if is_made_as_any_other and is_heard_by_its_mapper_only else None
+    sets_attributes_only = (model.__new__, model.__setattr__) == (object.__new__, object.__setattr__)
+    is_plain = has_constructor(mapper, WithLazyState.__init__) and mapper.polymorphic_on is None
+    return plain_attributes(model) if sets_attributes_only and is_plain else None
 
 
 def _known(model: Any, attributes: dict[str, Any], certain: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -203,11 +204,9 @@ def _made(instance: Any, placeholder: int | tuple[int, int]) -> Any:
     if original is not None and original is not instance:
         instance.__dict__[STATE] = shared = instance_state(original)
         return shared
-    model: Any = type(instance)
-    state: Any = InstanceState(instance, class_manager_of(model))
+    model: Any = type(instance)  # mypy takes a class for not hashable
     plain = plain_attributes(model)
-    state.committed_state = {name: NO_VALUE for name in instance.__dict__ if name in plain}
-    state.modified = bool(state.committed_state)
+    state = make_state(instance, (name for name in instance.__dict__ if name in plain))
     if original is instance:
         state.session_id = session
     instance.__dict__[STATE] = state

@@ -19,7 +19,7 @@ from streamfea.database.session.session import open_sessions
 from streamfea.errors import ConfigurationError, QueuesError
 from streamfea.handlers.loading import Handler, load_handler
 from streamfea.handlers.schemas import OTHER_MODELS, HandlerSchema
-from streamfea.orm import internals
+from streamfea.processes.libraries import unknown_libraries
 from streamfea.processes.servers import open_servers
 from streamfea.streams.connection.errors import is_outage, must_stop, reason_of, remedy_of
 from streamfea.streams.consuming.group import GroupConsumer
@@ -41,7 +41,7 @@ def preflight(settings: Settings, queues: Sequence[Queue], stop: StopSignal, *, 
     Waits for a server that is away. Raises `QueuesError` when some queues have what waiting does not mend,
     `ConfigurationError` when all have, `Interrupted` when `stop` is set.
     """
-    if unknown := internals.advice():
+    for unknown in unknown_libraries():
         log.warning("a library is not known", reason=str(unknown))
     handlers, errors = _loaded(queues)
     end_if_child()

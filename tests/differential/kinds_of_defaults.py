@@ -87,6 +87,37 @@ class Book(DataBase):
     shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelf.id"), default=None)
 
 
+class Animal(DataBase):
+    __tablename__ = "animal"
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    kind: Mapped[str] = mapped_column(init=False)
+
+
+class Cat(Animal):
+    __mapper_args__ = {"polymorphic_identity": "cat"}
+    says: Mapped[str | None] = mapped_column(use_existing_column=True, default="miaow")
+
+
+class Dog(Animal):
+    """Shares a column with the cat, and has another default for it, which only the ORM knows."""
+
+    __mapper_args__ = {"polymorphic_identity": "dog"}
+    says: Mapped[str | None] = mapped_column(use_existing_column=True, default="woof")
+
+
+class Tool(DataBase):
+    __tablename__ = "tool"
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    material: Mapped[str | None] = mapped_column(default="steel")
+
+
+class SharpTool(Tool):
+    """A class of the same table, without a discriminator, that brings its own default for the same column."""
+
+    material: Mapped[str | None] = mapped_column(use_existing_column=True, default="obsidian")
+
+
 def _typed(session: Session, number: int) -> None:
     session.add(
         Typed(plain=f" {number} ", direct=f"{number}", nested="o", variant="v", several=["a", "b"],
@@ -124,6 +155,16 @@ def _shelves(session: Session, number: int) -> None:
             session.add(Book("c"))
 
 
+def _animals(session: Session, number: int) -> None:
+    session.add(Dog() if number % 2 else Cat())
+    session.add(Dog(says=None) if number % 2 else Cat(says="purr"))
+
+
+def _tools(session: Session, number: int) -> None:
+    session.add(SharpTool() if number % 2 else Tool())
+    session.add(SharpTool(None) if number % 2 else Tool("wood"))
+
+
 KINDS = [
     Kind("types that wrap their values in SQL, at any depth", _typed,
          "SELECT plain, direct, nested, variant, several, maybe FROM typed ORDER BY id",
@@ -141,4 +182,10 @@ KINDS = [
           ("two", "wooden", 8, [], "2026-01-31", "noted", 0),
           ("three", None, 7, ["new"], "2026-01-31", "noted", 2),
           ("four", None, 7, ["new"], "2026-01-31", "noted", 0)], Base.metadata),
+    Kind("a column that two classes share, each with its own default", _animals,
+         "SELECT kind, says FROM animal ORDER BY id",
+         [("dog", "woof"), ("dog", "woof"), ("cat", "miaow"), ("cat", "purr")] * 2, Base.metadata),
+    Kind("a class of the same table with its own default", _tools,
+         "SELECT material FROM tool ORDER BY id",
+         [("obsidian",), ("obsidian",), ("steel",), ("wood",)] * 2, Base.metadata),
 ]  # fmt: skip

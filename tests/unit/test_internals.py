@@ -5,11 +5,34 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import sqlalchemy
-from sqlalchemy import Connection, Integer, String, Text, TypeDecorator, create_engine, event, func, inspect
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column, validates
+from sqlalchemy import (
+    Column,
+    ColumnDefault,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    create_engine,
+    event,
+    func,
+    inspect,
+)
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    MappedAsDataclass,
+    Session,
+    class_mapper,
+    mapped_column,
+    relationship,
+    validates,
+)
 from sqlalchemy.orm.attributes import instance_state
 
+from streamfea.database.session.session import DbSession
 from streamfea.orm import internals
 
 
@@ -64,33 +87,88 @@ def session() -> Iterator[Session]:
         yield session
 
 
-def test_the_installed_version_is_known() -> None:
-    assert internals.is_known()
-    assert internals.advice() is None
-
-
-@pytest.mark.parametrize(
-    ("version", "known"),
-    [("2.1.6", False), ("2.1.7", True), ("2.1.99", True), ("2.2.0b1", False), ("2.2.0", False), ("3.0", False)],
-)
-def test_a_version_that_was_not_tried_is_not_known(version: str, known: bool, look_again: None) -> None:
-    internals.look_at_version(version)
-    advice = internals.advice()
-    assert internals.is_known() is known
-    assert (advice is None) is known
-    assert advice is None or advice.remedy == "install SQLAlchemy 2.1.7 or later, below 2.2"
-
-
-@pytest.fixture
-def look_again() -> Iterator[None]:
-    yield
-    internals.look_at_version(sqlalchemy.__version__)
-
-
 def test_setting_a_columns_attribute_does_no_more_unless_somebody_listens() -> None:
-    manager = inspect(Row).class_manager
+    manager = class_mapper(Row).class_manager
     assert internals.is_plain_scalar(manager["name"].impl)
     assert not internals.is_plain_scalar(manager["watched"].impl)
+
+
+def test_the_constructor_that_a_model_has_is_told() -> None:
+    class Own(Base):
+        __tablename__ = "own"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+        def __init__(self, **attributes: Any) -> None:
+            super().__init__(**attributes)
+
+    class Heard(Base):
+        __tablename__ = "heard"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    given: Any = Base.__init__
+    assert internals.has_constructor(inspect(Row), given)
+    assert not internals.has_constructor(inspect(Own), given)
+    event.listen(Heard, "init", lambda *_: None)
+    assert not internals.has_constructor(inspect(Heard), given)
+
+
+def test_mappers_are_configured_when_others_have_come() -> None:
+    class OwnBase(DeclarativeBase):  # or it would fail for every other model
+        pass
+
+    class Parent(OwnBase):
+        __tablename__ = "parent"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        wrong: Mapped["Missing"] = relationship()  # type: ignore[name-defined]  # noqa: F821 - there is none
+
+    with pytest.raises(Exception, match="Missing"):
+        internals.configure(Parent)
+    OwnBase.registry.dispose()
+
+
+def test_a_state_made_by_hand_is_as_that_of_a_constructor(session: Session) -> None:
+    usual, by_hand = Row(id=1, name="a"), object.__new__(Row)
+    by_hand.__dict__.update(id=1, name="a")
+    setattr(by_hand, internals.STATE, internals.make_state(by_hand, ["id", "name"]))
+    for row in (usual, by_hand):
+        state: Any = inspect(row)
+        assert state.transient
+        assert state.modified
+        assert {name: tuple(state.attrs[name].history) for name in ("id", "name")} == {
+            "id": ([1], (), ()),
+            "name": (["a"], (), ()),
+        }
+        session.add(row)
+        assert state.session_id == session.hash_key
+        assert state.pending
+        session.expunge(row)
+
+
+def test_an_object_without_a_state_gets_one() -> None:
+    row = object.__new__(Row)
+    internals.set_up_state(row)
+    state: Any = inspect(row)
+    assert state.transient
+    assert not state.modified
+
+
+def test_what_has_no_documented_way_is_attached() -> None:
+    column, index = Column("a", Integer), Index("ix", "a")
+    table = Table("t", MetaData(), column)
+    internals.attach(ColumnDefault(7), column)
+    internals.attach(index, table)
+    assert column.default is not None
+    assert column.default.arg == 7  # type: ignore[attr-defined]  # it is a ColumnDefault
+    assert table.indexes == {index}
+    assert list(index.columns) == [column]
+
+
+def test_a_default_without_parameters_is_told_from_one_that_asks_for_the_context() -> None:
+    plain, asking = ColumnDefault(lambda: 1), ColumnDefault(lambda context: context)
+    built_in = ColumnDefault(dict)
+    assert [internals.takes_no_context(default.arg) for default in (plain, asking, built_in)] == [True, False, True]
+    context: Any = None
+    assert plain.arg(context) == 1
 
 
 def test_a_changed_object_is_held_by_its_state() -> None:
@@ -136,20 +214,19 @@ def test_objects_of_a_session_are_told(session: Session) -> None:
     assert internals.deleted_in(session)
 
 
+def test_new_objects_are_where_the_session_looks_for_them() -> None:
+    row = Row(id=1, name="a", watched="b")
+    with DbSession() as session:
+        assert "_new" in vars(Session())  # which `DbSession` has a property for
+        session.add(row)
+        assert session._new == {instance_state(row): row}
+        assert list(session.new) == [row]
+
+
 def test_the_innermost_transaction_is_told(session: Session) -> None:
     assert internals.root_transaction(session) is None
     begun = session.begin()
     assert internals.root_transaction(session) is begun
-
-
-def test_an_engine_makes_connections_of_another_class() -> None:
-    class Own(Connection):
-        pass
-
-    engine = create_engine("sqlite://")
-    internals.use_connections(engine, Own)
-    with engine.connect() as connection:
-        assert type(connection) is Own
 
 
 def test_somebody_who_begins_to_listen_is_counted(session: Session) -> None:

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import ConnStatus
-from psycopg.waiting import Ready
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DisconnectionError
 
 from streamfea.core.descriptors import identity, kept_open
+from streamfea.database.connection.psycopg_internals import VERSIONS, Ready
 
 __all__ = ["RunClock", "VigilantConnection", "keep_vigil"]
 
@@ -41,6 +41,8 @@ class RunClock:
 
 def keep_vigil(engine: Engine, clock: RunClock) -> None:
     """Have the connections of `engine` notice that they are dead, and `clock` pause while they may be."""
+    if not VERSIONS.has_installed:
+        return
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, arguments: Any, options: dict[str, Any]) -> VigilantConnection:

@@ -15,13 +15,12 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Json, Jsonb
 from sqlalchemy import Column, Dialect, Table
-from sqlalchemy import schema as sa_schema
 from sqlalchemy import types as sqltypes
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from streamfea.orm.internals import json_dumps_of, wraps_values_in_sql
+from streamfea.orm.internals import json_dumps_of, takes_no_context, wraps_values_in_sql
 
 __all__ = ["LEFT_OUT", "ORDINARY", "Field", "as_sent", "copied_fields"]
 
@@ -176,7 +175,7 @@ def _default(column: Column[Any], table: Table) -> Callable[[], Any] | None:
     if default is not None:
         if default.is_scalar:
             return lambda: default.arg
-        if default.is_callable and _takes_no_context(default.arg):
+        if default.is_callable and takes_no_context(default.arg):
             return lambda: default.arg(None)
         return lambda: ORDINARY
     if column.server_default is not None or column.identity is not None or column is table.autoincrement_column:
@@ -186,12 +185,6 @@ def _default(column: Column[Any], table: Table) -> Callable[[], Any] | None:
 
 def _leave_out() -> object:
     return LEFT_OUT
-
-
-def _takes_no_context(function: Any) -> bool:
-    """Tell whether SQLAlchemy itself has wrapped a function without parameters, to drop the context it passes."""
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_filename == sa_schema.Column.__init__.__code__.co_filename
 
 
 def _array(kind: sqltypes.ARRAY[Any]) -> Callable[[Any], bool]:

@@ -18,14 +18,14 @@ from streamfea.database.session.statements import may_be_shared
 if TYPE_CHECKING:
     from streamfea.database.session.session import DbSession
 
-__all__ = ["RecordConnection", "listen_to", "note_connection"]
+__all__ = ["listen_to", "note_connection"]
 
 _SAVEPOINT_STATEMENTS = (SavepointClause, RollbackToSavepointClause, ReleaseSavepointClause)
 # The session whose transaction runs on a connection; weak both ways, since a session holds its connection.
 _sessions: "WeakKeyDictionary[Connection, ref[DbSession]]" = WeakKeyDictionary()
 
 
-class RecordConnection(Connection):
+class _RecordConnection(Connection):
     """A connection that asks the transaction at hand before a record may go past its session."""
 
     @property
@@ -46,7 +46,8 @@ class RecordConnection(Connection):
 
 
 def listen_to(engine: Engine) -> None:
-    """Notice the statements, commits and rollbacks of the engine's connections."""
+    """Notice the statements, commits and rollbacks of the engine's connections, and whoever goes past them."""
+    event.listen(engine, "engine_connect", _become_record_connection)
     event.listen(engine, "before_cursor_execute", _note_statement)
     event.listen(engine, "commit", _note_commit)
     event.listen(engine, "rollback", _note_rollback)
@@ -58,6 +59,11 @@ def note_connection(session: Any, _transaction: SessionTransaction, connection: 
     session._connection_at_hand = connection
     if session._waits_for_locks_less:
         wait_for_locks_less(connection)
+
+
+def _become_record_connection(connection: Any) -> None:
+    """Give a new connection the class above: SQLAlchemy has no documented way to have an engine make such."""
+    connection.__class__ = _RecordConnection
 
 
 def _is_own(module: str) -> bool:

@@ -12,12 +12,12 @@ from streamfea.database.connection.failures import begin_failures
 from streamfea.database.copy.plans import Plans
 from streamfea.database.session.account import Account, Effect
 from streamfea.database.session.chunks import ChunkedQuery
-from streamfea.database.session.connection import RecordConnection, listen_to, note_connection
+from streamfea.database.session.connection import listen_to, note_connection
 from streamfea.database.session.enclosed import EnclosedTransaction
 from streamfea.database.session.new_rows import NewRows
 from streamfea.database.session.own import OwnTransaction
 from streamfea.database.session.shared import SharedTransaction
-from streamfea.orm.internals import is_known, use_connections
+from streamfea.orm.internals import is_known
 
 __all__ = ["DbSession", "Sessions", "open_sessions"]
 
@@ -30,7 +30,6 @@ def open_sessions(engine: Engine, *, bulk: bool = True) -> "Sessions":
     With `bulk`, they write new rows by COPY wherever that makes no difference but to speed.
     """
     listen_to(engine)
-    use_connections(engine, RecordConnection)
     return Sessions(engine, Plans() if bulk and is_known() else None)
 
 

@@ -6,26 +6,26 @@ from redis import ConnectionPool
 from redis.exceptions import ConnectionError as LostError
 
 from streamfea.core.descriptors import identity
+from streamfea.streams.connection.redis_internals import VERSIONS, ConnectionHook, socket_of
 
 __all__ = ["use_own_sockets"]
 
 
 def use_own_sockets(pool: ConnectionPool) -> None:
     """Have the connections that `pool` makes from now on do so."""
+    if not VERSIONS.has_installed:
+        return
     kind = pool.connection_class
     pool.connection_class = type(kind.__name__, (_OnOwnSocket, kind), {})
 
 
-class _OnOwnSocket:
+class _OnOwnSocket(ConnectionHook):
     """Put before one of redis-py's connections, whose methods it guards."""
 
-    _sock: Any
     _opened: tuple[int, int] | None = None
 
-    def _connect(self) -> Any:
-        sock = _of(super())._connect()
+    def note_socket(self, sock: Any) -> None:
         self._opened = identity(sock.fileno())
-        return sock
 
     def connect(self) -> None:
         """Connect, unless that is done and still holds."""
@@ -44,7 +44,7 @@ class _OnOwnSocket:
         return _of(super()).read_response(*arguments, **options)
 
     def _let_go_of_what_others_closed(self) -> bool:
-        sock = self._sock
+        sock = socket_of(self)
         if sock is None or identity(sock.fileno()) == self._opened:
             return False
         sock.detach()  # or closing it would close another's

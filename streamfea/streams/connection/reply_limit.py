@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import ConnectionPool
-from redis.connection import DefaultParser
 from redis.exceptions import RedisError
 
-__all__ = ["ReplyTooLongError", "limit_replies", "replies_up_to"]
+from streamfea.streams.connection.redis_internals import VERSIONS, ParserHook, parser_of
 
-_Parser: Any = DefaultParser  # redis-py leaves it untyped
+__all__ = ["ReplyTooLongError", "limit_replies", "replies_up_to"]
 
 
 class ReplyTooLongError(RedisError):
@@ -19,13 +18,17 @@ class ReplyTooLongError(RedisError):
 
 def limit_replies(pool: ConnectionPool) -> None:
     """Have the connections that `pool` makes from now on heed `replies_up_to()`."""
-    pool.connection_kwargs["parser_class"] = _LimitedParser
+    if VERSIONS.has_installed:
+        pool.connection_kwargs["parser_class"] = _LimitedParser
 
 
 @contextmanager
 def replies_up_to(connection: Any, size: int | None) -> Iterator[None]:
     """Raise `ReplyTooLongError` for a reply on `connection` that is longer than `size` bytes; None for any length."""
-    parser = connection._parser
+    if not VERSIONS.has_installed:
+        yield
+        return
+    parser = parser_of(connection)
     parser.limit = size
     try:
         yield
@@ -33,7 +36,7 @@ def replies_up_to(connection: Any, size: int | None) -> Iterator[None]:
         parser.limit = None
 
 
-class _LimitedParser(_Parser):  # type: ignore[misc]  # it is Any
+class _LimitedParser(ParserHook):
     limit: int | None = None
     _received = 0
 
@@ -41,14 +44,7 @@ class _LimitedParser(_Parser):  # type: ignore[misc]  # it is Any
         self._received = 0
         return super().read_response(*arguments, **options)
 
-    def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
-        before = self._buffered()
-        result = super().read_from_socket(*arguments, **options)
-        self._received += self._buffered() - before
+    def note_received(self, size: int) -> None:
+        self._received += size
         if self.limit is not None and self._received > self.limit:
             raise ReplyTooLongError(f"a reply is longer than {self.limit} bytes")
-        return result
-
-    def _buffered(self) -> int:
-        reader = self._reader
-        return 0 if reader is None else int(reader.len())
