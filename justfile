@@ -93,7 +93,7 @@ pin:
     python .ci/pin.py
     uv sync
 
-# Run the core of the tests with the lowest and the newest libraries that pyproject.toml allows
+# Run the core of the tests with the lowest and the newest libraries that pyproject.toml allows, and with pre-releases
 test-versions *ARGS:
     python .ci/try_versions.py {{ARGS}}
 
