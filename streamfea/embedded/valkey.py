@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 from importlib.util import find_spec
@@ -89,8 +90,19 @@ def _start(directory: Path) -> None:
     if result.returncode:
         raise EmbeddedServerError(f"Valkey did not start in {directory}: {(result.stderr or result.stdout).strip()}")
     problem = f"Valkey did not start in {directory}: see {directory / _LOG}"
-    wait_for(lambda: (directory / _SOCKET).exists() and server_pid(directory) is not None, _START_SECONDS, problem)
+    wait_for(lambda: server_pid(directory) is not None and _serves(directory), _START_SECONDS, problem)
     log.info("started an embedded Valkey", directory=str(directory), seconds=round(time.monotonic() - started, 1))
+
+
+def _serves(directory: Path) -> bool:
+    """Return whether it takes commands: it listens already while it loads its append-only file."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(reachable(directory, _SOCKET) / _SOCKET))
+            connection.sendall(b"PING\r\n")
+            return not connection.recv(64).startswith(b"-LOADING")
+        except OSError:
+            return False
 
 
 def _keep_to_oneself(path: Path) -> None:

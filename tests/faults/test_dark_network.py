@@ -13,7 +13,7 @@ from tests.support.commands import Project
 from tests.support.streams import letters
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.flaky(reruns=0)]
 
 _DARK_SECONDS = 6.0
 _LONGER_THAN_TIMEOUT_SECONDS = 8.0

@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 
 Rows = Callable[[], list[int]]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.flaky(reruns=0)]
 
 _STREAM = "load"
 

@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 _LETTERS = 10_000
 _NULL = Path(os.devnull)
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.flaky(reruns=0)]
 
 
 def bury(client: Redis, project: Project, count: int = _LETTERS) -> None:

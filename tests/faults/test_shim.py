@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 # How long the storm lasts; `just soak` makes it longer.
 _SECONDS = float(os.environ.get("STREAMFEA_TEST_SECONDS", "4"))
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.flaky(reruns=0)]
 
 
 class OldProducer:

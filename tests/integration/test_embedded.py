@@ -55,6 +55,15 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
     servers.stop()
 
 
+def test_a_valkey_that_is_started_takes_commands_at_once_however_much_it_has_to_load(servers: Servers) -> None:
+    servers.start()
+    with Redis.from_url(servers.redis_url) as client:
+        client.eval("for i = 1, 400000 do redis.call('SET', 'key:' .. i, i) end", 0)
+    stop(servers.valkey)
+    with Redis.from_url(ensure_valkey(servers.valkey)) as client:
+        assert client.dbsize() == 400_000
+
+
 @pytest.mark.parametrize("inside", [".", _LONG, "a folder, with 'quotes\" and $HOME"])
 def test_servers_open_no_folder_and_keep_their_files_to_themselves(tmp_path: Path, inside: str) -> None:
     closed, users = tmp_path / "closed", tmp_path / "closed" / "users"

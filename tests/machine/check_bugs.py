@@ -7,7 +7,7 @@ import pytest
 from tests.machine.bugs import BUGS, assert_found
 from tests.machine.machine import run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.flaky(reruns=0)]
 
 
 @pytest.mark.parametrize("bug", BUGS)

@@ -10,7 +10,7 @@ import pytest
 from tests.machine.bugs import assert_found
 from tests.machine.machine import run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.flaky(reruns=0)]
 
 
 def test_every_record_becomes_what_was_promised_whatever_fails(tmp_path: Path) -> None:
