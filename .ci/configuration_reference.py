@@ -18,7 +18,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from streamfea.config.retention import Retention
-from streamfea.config.settings import ConsumerSettings, Queue, Settings, environment_variable
+from streamfea.config.sections import ConsumerSettings, Queue
+from streamfea.config.settings import Settings, environment_variable
 
 _WIDTH = 120
 _LONGEST = 42  # a longer line has its description above it

@@ -21,7 +21,8 @@ from contextvars import ContextVar
 
 import typer
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.database.connection.engine import open_database
 from streamfea.database.session.session import DbSession, open_sessions
 from streamfea.errors import StreamfeaError

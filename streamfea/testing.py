@@ -19,7 +19,8 @@ from typing import Any
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from streamfea.config.settings import DatabaseSettings, Queue, load_settings
+from streamfea.config.loading import load_settings
+from streamfea.config.sections import DatabaseSettings, Queue
 from streamfea.core.entry import Entry
 from streamfea.database.connection.engine import open_database
 from streamfea.database.exactly_once.ledger import ledger_of
@@ -85,7 +86,7 @@ class Trial:
         entries = [self._entry(record) for record in records]
         commits = group_commit(self._handler, self._sessions, StopSignal(), ledger=ledger_of(self._handler.queue))
         outcomes: list[Outcome] = []
-        commits.submit(entries, outcomes.extend)
+        commits.submit(entries, lambda some, _: outcomes.extend(some))
         return outcomes
 
     def _entry(self, record: bytes | str | dict[str, Any]) -> Entry:

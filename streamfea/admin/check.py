@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from streamfea.admin.servers import open_client, open_engine
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.core.check_result import CheckResult
 from streamfea.database.schema.diagnose import inspect_database
 from streamfea.database.schema.setup import all_schemas

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.core.durations import parse_duration
 from streamfea.core.printable import printable
 from streamfea.errors import UsageError

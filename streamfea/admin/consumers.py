@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from redis import Redis
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.durations import to_ms
 from streamfea.core.wording import counted, human_ms
 from streamfea.streams.operating.members import Member, forget_all_idle, members

@@ -9,7 +9,7 @@ import regex
 from redis import Redis
 
 from streamfea.admin.choice import duration, entry_ids
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.durations import to_ms
 from streamfea.core.printable import printable
 from streamfea.errors import UsageError

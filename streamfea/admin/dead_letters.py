@@ -8,7 +8,7 @@ from redis import Redis
 from streamfea.admin.dead_letter_search import Search, Selection, ids_of_no_letter
 from streamfea.admin.error_counts import ErrorCounts
 from streamfea.admin.job import Job, slices
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.printable import printable
 from streamfea.core.wording import counted, listed
 from streamfea.errors import StreamfeaError

@@ -7,7 +7,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.entry import Entry
 from streamfea.core.record_field import RecordField
 from streamfea.errors import StreamfeaError

@@ -7,7 +7,7 @@ from redis import Redis
 
 from streamfea.admin.error_counts import ErrorCounts
 from streamfea.admin.job import Job, slices
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.streams.operating.pending import PendingEntry, PendingFilter, pending_entries
 
 __all__ = ["PendingListing"]

@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from streamfea.admin.job import Job
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.streams.connection.errors import reason_of, remedy_of
 

@@ -7,7 +7,8 @@ from redis import Redis
 from sqlalchemy import Connection, Engine, Table, func, select
 
 from streamfea.admin.rewind import refuse_consumers_at_work, rewind
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.database.schema.setup import recreate
 from streamfea.database.schema.tables import tables_there

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from redis import Redis
 
 from streamfea.admin.job import Job, slices
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.advice import Advice
 from streamfea.core.durations import format_duration
 from streamfea.core.printable import printable

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from redis import Redis
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.durations import to_ms
 from streamfea.core.wording import listed
 from streamfea.errors import StreamfeaError

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.advice import Advice
 from streamfea.core.durations import to_ms
 from streamfea.core.wording import counted, human_ms

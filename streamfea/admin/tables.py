@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine, Table
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.database.schema.migrations import Migrations
 from streamfea.database.schema.refresh_views import Refreshed, refresh_views
 from streamfea.database.schema.setup import Changes, all_schemas, create_all, drop_all, migrate_all

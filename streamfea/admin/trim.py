@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from redis import Redis
 
 from streamfea.admin.job import Job
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.wording import counted
 from streamfea.streams.consuming.trim import Trimmer, count_acknowledged, is_read
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamfea.config.settings import Settings, folder_of, load_settings
+from streamfea.config.loading import load_settings
+from streamfea.config.settings import Settings, folder_of
 from streamfea.core.printable import printable, without_surrogates
 from streamfea.errors import StreamfeaError
 from streamfea.observe.logs import configure_logging

@@ -6,15 +6,18 @@ from typing import Annotated
 import typer
 
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, queue_argument, read_settings
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.core.printable import without_surrogates
 from streamfea.errors import ConfigurationError, UsageError
 from streamfea.observe.stdio import unblock
 from streamfea.processes.child import preflight_main
+from streamfea.processes.outlook import shown
 from streamfea.processes.shim import feeding, run_shim
 from streamfea.processes.supervisor import Supervisor
 from streamfea.processes.worker_process import run_worker
 from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
+from streamfea.worker.monitor import SharedRunMonitor
 from streamfea.worker.outage import Interrupted
 from streamfea.worker.process_guard import guarded
 from streamfea.worker.stop_signal import StopAtOnce, StopSignal
@@ -120,10 +123,20 @@ def _consume_here(
         stop.set()
 
     _on_signals(on_signal)
+    monitor = SharedRunMonitor()
     try:
         preflight_main(stop, settings, queues, create_tables)
-        with guarded(), feeding(settings, queues, stop):
-            run_worker(settings, queues[0], consumer_name(name, 1), NameHolder.here(), stop, until_empty=until_empty)
+        with shown(settings, queues[0], monitor) as observers, guarded(), feeding(settings, queues, stop):
+            run_worker(
+                settings,
+                queues[0],
+                consumer_name(name, 1),
+                NameHolder.here(),
+                stop,
+                until_empty=until_empty,
+                monitor=monitor,
+                observers=observers,
+            )
     except Interrupted:
         return
 

@@ -28,7 +28,7 @@ from streamfea.cli.dead_moves import purge_letters, replay_letters
 from streamfea.cli.progress import run
 from streamfea.cli.rendering import plain, print_errors
 from streamfea.cli.show import print_view
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.wording import human_ms
 from streamfea.streams.connection.clock import server_now_ms
 from streamfea.streams.operating.dead_letters import DeadLetter

@@ -17,7 +17,7 @@ from streamfea.admin.servers import open_client
 from streamfea.cli.common import ConfigOption, DebugOption, OneQueueArgument, console, read_settings
 from streamfea.cli.dead_choice import AllOption, ErrorTypeOption, IdsArgument, MatchOption, ReasonOption, SinceOption
 from streamfea.cli.progress import run
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.printable import printable
 
 __all__ = ["purge_letters", "replay_letters"]

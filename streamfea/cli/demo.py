@@ -25,7 +25,7 @@ from sqlalchemy import Engine, text
 from streamfea.admin.produce import Produce
 from streamfea.cli.common import DebugOption, console, new_table, read_settings
 from streamfea.cli.rendering import plain
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.database.connection.engine import open_database
 from streamfea.database.schema.setup import all_schemas, create_all
 from streamfea.embedded import stop

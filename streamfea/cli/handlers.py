@@ -19,7 +19,9 @@ from streamfea.cli.common import (
 )
 from streamfea.cli.rendering import text_of
 from streamfea.commands import at_hand
-from streamfea.config.settings import Queue, Settings, load_settings
+from streamfea.config.loading import load_settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.errors import ConfigurationError, StreamfeaError, failure
 from streamfea.handlers.loading import Handler, load_handler, load_handlers
 from streamfea.handlers.schemas import schema_of

@@ -21,7 +21,7 @@ from streamfea.cli.common import (
 )
 from streamfea.cli.progress import run
 from streamfea.cli.rendering import plain, print_errors
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.wording import human_ms
 from streamfea.streams.operating.pending import PendingEntry, PendingFilter
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from streamfea.cli.common import ConfigOption, DebugOption, console
-from streamfea.config.settings import find_config
+from streamfea.config.loading import find_config
 from streamfea.errors import ConfigurationError, StreamfeaError
 
 _TEMPLATES = files("streamfea.cli") / "templates"

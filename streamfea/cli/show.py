@@ -21,7 +21,7 @@ from streamfea.cli.common import (
     utc,
 )
 from streamfea.cli.rendering import is_safe, rendered_fields, text_of
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.printable import printable
 from streamfea.core.wording import counted, human_ms
 from streamfea.errors import StreamfeaError, UsageError

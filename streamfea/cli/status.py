@@ -38,7 +38,7 @@ from streamfea.cli.common import (
     utc,
 )
 from streamfea.cli.rendering import plain
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.wording import counted, human_ms
 from streamfea.errors import UsageError
 from streamfea.streams.operating.status import QueueStatus

@@ -8,7 +8,7 @@ from redis import Redis
 from streamfea.admin.servers import open_client
 from streamfea.admin.trim import Trim
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, console, read_settings
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.wording import counted
 
 

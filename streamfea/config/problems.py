@@ -16,7 +16,7 @@ _SECRET = re.compile(
     r"pass(word|wd|phrase)?$|pwd|secret|token|credential|(client|server)_key$|conninfo|dsn", re.IGNORECASE
 )
 _LATER_KEYS = {"shards"}
-_LATER_SECTIONS = {"metrics", "dashboard"}
+_LATER_SECTIONS = {"history", "dashboard"}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "embedded:")
 _LATER_REDIS_SCHEMES = ("redis+sentinel://", "redis+cluster://")
 _HANDLER = 'handler = "module"'

@@ -11,7 +11,7 @@ from typing import Any, ForwardRef, TypeAlias, get_args, get_origin
 
 from sqlalchemy.orm import Session
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.errors import ConfigurationError, failure
 from streamfea.handlers.decoding import Decode, decoder_of, type_name
 

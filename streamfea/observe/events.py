@@ -6,6 +6,7 @@ in the middle of work: it must not wait for anything, and what it raises ends th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = [
     "BatchCommitted",
@@ -14,6 +15,7 @@ __all__ = [
     "EntriesGivenUp",
     "EntriesHandedOver",
     "EntriesLost",
+    "EntriesRead",
     "Event",
     "Failure",
     "HandOverFailed",
@@ -24,11 +26,15 @@ __all__ = [
     "OutageEnded",
     "RecordsBuried",
     "RecordsPostponed",
+    "Server",
     "TransactionsEnded",
     "WorkerStarted",
     "WorkerStopped",
     "all_of",
 ]
+
+
+Server = Literal["Redis", "PostgreSQL"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +72,27 @@ class NameTaken(Event):
 class BatchCommitted(Event):
     """A transaction has ended, and its entries are settled.
 
-    Of its entries, `done` were committed, `duplicates` known to the ledger, and `failed` not written. `alone` tells
-    that the one entry had been delivered before. `settle_seconds` is the wait for Redis.
+    `done` has the ids of the entries whose records were committed. Of the others, `duplicates` were known to the
+    ledger, `failed` are tried again or given up, and `rejected` were refused by the handler. An entry that is `retried`
+    had been delivered before, and was alone. `committed_at` is the time in seconds since 1970. The seconds are those in
+    the handler, of writing rows, of the rest up to the end of COMMIT, and of telling Redis.
     """
 
-    done: int
+    done: Sequence[str]
     duplicates: int
     failed: int
-    alone: bool
+    rejected: int
+    retried: bool
+    committed_at: float
+    run_seconds: float
+    write_seconds: float
+    commit_seconds: float
     settle_seconds: float
+
+    @property
+    def records(self) -> int:
+        """How many records the transaction had."""
+        return len(self.done) + self.duplicates + self.failed + self.rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +103,22 @@ class BatchRepeated(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class EntriesClaimed(Event):
-    """Entries that are due again, or that others have left, are this worker's now."""
+class EntriesRead(Event):
+    """Redis has been asked for new entries, and has sent some, or none.
+
+    `wait_seconds` is the wait for the reply; None when that may have been a wait for the first entry.
+    """
 
     entries: int
+    wait_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesClaimed(Event):
+    """Entries are this worker's now: of them, `due` had failed before, and others were left by dead consumers."""
+
+    entries: int
+    due: int
     owners: Sequence[str]
 
 
@@ -161,7 +191,7 @@ class TransactionsEnded(Event):
 class OutageBegan(Event):
     """A server does not answer, or refuses; work waits."""
 
-    server: str
+    server: Server
     reason: str
 
 
@@ -169,7 +199,7 @@ class OutageBegan(Event):
 class OutageEnded(Event):
     """Work goes on, after `seconds`."""
 
-    server: str
+    server: Server
     seconds: float
 
 

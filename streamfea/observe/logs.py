@@ -10,7 +10,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
-from streamfea.config.settings import LogSettings
+from streamfea.config.sections import LogSettings
 from streamfea.core.printable import printable, printable_json
 from streamfea.observe.stdio import lines_lost
 

@@ -2,17 +2,21 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
+from weakref import WeakSet
 
 import structlog
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.errors import ConfigurationError
+from streamfea.observe.figures import Row
 from streamfea.observe.logs import say_in_every_line
 from streamfea.processes.shim import run_shim
 from streamfea.processes.worker_process import run_worker
@@ -23,13 +27,15 @@ from streamfea.worker.process_guard import guarded
 from streamfea.worker.retries import Predecessor
 from streamfea.worker.stop_signal import StopSignal
 
-__all__ = ["HELD_SIGNALS", "preflight_main", "run_in_child", "shim_main", "worker_main"]
+__all__ = ["HELD_SIGNALS", "keep_from_others", "preflight_main", "run_in_child", "shim_main", "worker_main"]
 
 log = structlog.get_logger(__name__)
 
 # Held back from before the fork until the child has handlers of its own: its parent's would swallow them.
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGER_THAN_SUPERVISOR_SECONDS = 2.0
+
+_listeners: WeakSet[socket.socket] = WeakSet()
 
 
 def run_in_child(
@@ -41,6 +47,9 @@ def run_in_child(
     """
     reader, writer = liveness
     os.close(writer)
+    for listener in _listeners:
+        if listener not in arguments:
+            listener.close()
     stop = StopSignal()
     # The terminal sends Ctrl-C to all processes; only the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -66,6 +75,11 @@ def run_in_child(
         sys.exit(1)
 
 
+def keep_from_others(listener: socket.socket) -> None:
+    """Have it closed in every process that it is not given to: the address would be taken as long as one lives."""
+    _listeners.add(listener)
+
+
 def preflight_main(stop: StopSignal, settings: Settings, queues: Sequence[Queue], create_tables: bool) -> None:
     """Find out whether workers for `queues` can work; raises `QueuesError` when some cannot."""
     from streamfea.processes.preflight import preflight  # noqa: PLC0415 - a tenth of a worker's memory, which needs none of it
@@ -82,6 +96,7 @@ def worker_main(
     until_empty: bool,
     predecessors: Sequence[Predecessor],
     monitor: RunMonitor,
+    row: Row | None,
 ) -> None:
     """Be the consumer `consumer` of `queue`."""
     say_in_every_line(queue=queue.name)
@@ -94,6 +109,7 @@ def worker_main(
         until_empty=until_empty,
         predecessors=predecessors,
         monitor=monitor,
+        observers=() if row is None else (row.observer(),),
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import structlog
 from redis.exceptions import RedisError
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.observe.logs import say_in_every_line
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.consuming.group import GroupConsumer

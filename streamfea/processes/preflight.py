@@ -10,7 +10,8 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.database.connection.errors import Fault, is_refusal, whose_fault
 from streamfea.database.connection.fencing import session_name
 from streamfea.database.exactly_once.ledger import ledger_of

@@ -8,7 +8,8 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.database.connection import errors as postgresql
 from streamfea.database.connection.engine import open_database
 from streamfea.database.connection.vigil import RunClock

@@ -9,7 +9,8 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.errors import ConfigurationError
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.connection.errors import is_outage, must_stop, reason_of, remedy_of

@@ -4,7 +4,8 @@ import time
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
+from streamfea.observe.figures import Row
 from streamfea.worker.monitor import SharedRunMonitor
 from streamfea.worker.retries import Predecessor
 
@@ -27,7 +28,8 @@ class Slot:
         self.hides_its_end = False  # by having closed the pipe that the end of a process closes
         self.substitute: ForkProcess | None = None  # renews leases while the worker's handler blocks
         self.words: Connection | None = None  # says why the process cannot work
-        self.monitor: SharedRunMonitor | None = None  # says which record runs, and since when
+        self.monitor = SharedRunMonitor()  # says which record runs, and since when
+        self.row: Row | None = None  # the figures of the place, if somebody is shown them
         self.predecessors: list[Predecessor] = []  # dead processes whose entries the next one takes over
         self.started_at = 0.0  # seconds of the monotonic clock, as the next one
         self.start_at = 0.0  # not before this is the next process started
@@ -47,10 +49,11 @@ class Slot:
         how = f"timeout of {self.queue.timeout.total_seconds():g} s passed" if self.timed_out else how
         # With a name that stays, only the last process' end tells about the entries that it has left.
         self.predecessors = [other for other in self.predecessors if other.consumer != self.consumer]
-        self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how))
+        ran, _ = self.monitor.running() or ("", 0.0)
+        self.predecessors.append(Predecessor(self.consumer, "timeout" if self.timed_out else "crashed", how, ran))
         self.timed_out = False
         # What a record can do is bounded by `max_deliveries`: the others need not wait longer and longer for it.
-        if self.monitor is not None and self.monitor.seconds() > 0:
+        if self.monitor.seconds() > 0:
             self._delay = _FIRST_DELAY_SECONDS
         delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECONDS)
         self.start_at = time.monotonic() + delay

@@ -4,7 +4,6 @@ The supervisor opens no connection, starts no thread and imports no handler, so 
 whose writing end only it holds tells the workers that it is alive: when that closes, they finish and go.
 """
 
-import multiprocessing
 import os
 import signal
 import time
@@ -15,27 +14,21 @@ from typing import Any
 
 import structlog
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.errors import ConfigurationError, QueuesError, StreamfeaError
-from streamfea.processes.child import (
-    HELD_SIGNALS,
-    preflight_main,
-    run_in_child,
-    shim_main,
-    worker_main,
-)
+from streamfea.processes.child import preflight_main, shim_main, worker_main
+from streamfea.processes.forking import fork
 from streamfea.processes.lease_substitute import blocked_after, runs, substitute_main
 from streamfea.processes.misfits import Misfits, last_words
+from streamfea.processes.outlook import Outlook
 from streamfea.processes.slots import Slot
 from streamfea.streams.consuming.name_lock import NameHolder, consumer_name
-from streamfea.worker.monitor import SharedRunMonitor
 from streamfea.worker.stop_signal import StopSignal
 
 __all__ = ["Supervisor"]
 
 log = structlog.get_logger(__name__)
-
-_fork = multiprocessing.get_context("fork")
 
 _CANNOT_WORK = 2  # the exit code of a worker whose configuration cannot work
 _LOOK_EVERY_SECONDS = 1.0
@@ -65,6 +58,9 @@ class Supervisor:
         self._liveness = os.pipe()
         self._misfits = Misfits(self._start_trial)
         self._slots = [Slot(queue, number) for queue in queues for number in range(1, queue.workers + 1)]
+        self._outlook = Outlook(settings, [(slot.queue, slot.monitor) for slot in self._slots], self._liveness)
+        for slot, row in zip(self._slots, self._outlook.rows, strict=True):
+            slot.row = row
         self._slots += [Slot(queue, 0, is_shim=True) for queue in queues if queue.legacy_lists]
 
     def stop_at_once(self) -> None:
@@ -84,6 +80,7 @@ class Supervisor:
                 if not self._until_empty:
                     self._misfits.try_again()
                 self._start_what_is_due()
+                self._outlook.keep_up()
                 self._wait()
                 self._reap()
                 self._kill_overdue()
@@ -154,27 +151,21 @@ class Supervisor:
         slot.process, slot.words = self._fork(main, arguments, slot.consumer)
         slot.started_at = time.monotonic()
         slot.hides_its_end = False
+        if slot.row is not None:
+            slot.row.starts(slot.process.pid or 0)
 
     def _fork(self, main: Callable[..., None], arguments: tuple[Any, ...], name: str) -> tuple[ForkProcess, Connection]:
-        """Start a process that runs `main`; return it and where its last words will come from."""
-        receiver, sender = _fork.Pipe(duplex=False)
-        process = _fork.Process(target=run_in_child, args=(main, arguments, sender, self._liveness), name=name)
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        sender.close()
-        return process, receiver
+        return fork(main, arguments, name, self._liveness)
 
     def _job(self, slot: Slot) -> tuple[Callable[..., None], tuple[Any, ...]]:
         """Return the main function of the process in `slot`, and its arguments."""
         if slot.is_shim:
             return shim_main, (self._settings, slot.queue)
-        slot.monitor = SharedRunMonitor()
+        slot.monitor.reset()
         predecessors = tuple(slot.predecessors)
         return worker_main, (
             self._settings, slot.queue, slot.consumer, self._holder, self._until_empty, predecessors, slot.monitor,
+            slot.row,
         )  # fmt: skip
 
     def _wait(self) -> None:
@@ -197,6 +188,8 @@ class Supervisor:
         process.join()
         slot.process = None
         code = process.exitcode
+        if slot.row is not None:
+            slot.row.ends(crashed=code not in (0, _CANNOT_WORK), wanted=code not in (0, _CANNOT_WORK))
         if code == 0:
             slot.finished = True
             return
@@ -218,7 +211,7 @@ class Supervisor:
 
     def _kill_overdue(self) -> None:
         for slot in self._slots:
-            if slot.process is None or slot.monitor is None or slot.process.pid is None or slot.timed_out:
+            if slot.is_shim or slot.process is None or slot.process.pid is None or slot.timed_out:
                 continue
             if slot.monitor.counted_seconds() <= slot.queue.timeout.total_seconds():
                 continue
@@ -239,7 +232,7 @@ class Supervisor:
     def _substitute_for_the_blocked(self) -> None:
         """Have the leases of workers renewed whose handlers keep their own threads from doing it."""
         for slot in self._slots:
-            if slot.process is None or slot.process.pid is None or slot.monitor is None:
+            if slot.is_shim or slot.process is None or slot.process.pid is None:
                 continue
             if slot.substitute is not None and slot.substitute.is_alive():
                 continue
@@ -255,6 +248,8 @@ class Supervisor:
         processes = [
             process for slot in self._slots for process in (slot.process, slot.substitute) if process is not None
         ]
+        if (server := self._outlook.end()) is not None:
+            processes.append(server)
         hidden = {slot.process for slot in self._slots if slot.hides_its_end}
         for descriptor in self._liveness:
             os.close(descriptor)

@@ -8,11 +8,13 @@ import structlog
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from streamfea.config.settings import Queue, Settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.database.connection.fencing import session_name
 from streamfea.database.exactly_once.ledger import Ledger, ledger_of
 from streamfea.database.session.session import open_sessions
 from streamfea.handlers.loading import load_handler
+from streamfea.observe.events import Observer
 from streamfea.processes.servers import open_servers
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameHolder, NameLock
@@ -45,8 +47,9 @@ def run_worker(
     until_empty: bool = False,
     predecessors: Sequence[Predecessor] = (),
     monitor: RunMonitor | None = None,
+    observers: Sequence[Observer] = (),
 ) -> None:
-    """Consume `queue` as `consumer`, a name that `holder` alone may use, until `stop` is set.
+    """Consume `queue` as `consumer`, a name that `holder` alone may use, until `stop` is set; tell `observers`.
 
     Raises `ConfigurationError` when only the operator can help.
     """
@@ -71,6 +74,7 @@ def run_worker(
             predecessors=predecessors,
             monitor=monitor,
             log_records=settings.log.records,
+            observers=observers,
         ).run()
 
 

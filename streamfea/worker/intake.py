@@ -8,7 +8,7 @@ from datetime import timedelta
 from redis.exceptions import RedisError
 
 from streamfea.core.entry import Entry
-from streamfea.observe.events import LongRecordsCame, Observer
+from streamfea.observe.events import EntriesRead, LongRecordsCame, Observer
 from streamfea.streams.connection.reply_limit import ReplyTooLongError
 from streamfea.worker.batch_size import AdaptiveBatchSize
 from streamfea.worker.handover import HandOver
@@ -16,6 +16,7 @@ from streamfea.worker.held import Held
 from streamfea.worker.processing import Processing
 from streamfea.worker.redis_side import RedisSide
 from streamfea.worker.retries import Retries
+from streamfea.worker.stopwatch import Stopwatch
 
 __all__ = ["Intake"]
 
@@ -44,6 +45,7 @@ class Intake:
         renew_every: float,
     ) -> None:
         self._redis = redis
+        self._queue = redis.group.ref.queue
         self._processing = processing
         self._retries = retries
         self._handover = handover
@@ -54,6 +56,7 @@ class Intake:
         self._renew_every = renew_every
         self._asked_for = 0
         self._asked_at = 0.0
+        self._may_be_idle = False  # whether the last read may have waited for the first entry
 
     @property
     def is_ahead(self) -> bool:
@@ -63,11 +66,13 @@ class Intake:
     def next_entries(self) -> list[Entry]:
         """Return new entries, which are held from now on; none if there are none for a while."""
         outages, is_ahead = self._redis.outages, self.is_ahead
+        self._may_be_idle, watch = False, Stopwatch()
         try:
             entries = self._redis.call(self._read)
         except ReplyTooLongError:
             entries = self._leave_to_be_claimed()
         self._held.add(entries)
+        self._observe(EntriesRead(self._queue, len(entries), None if self._may_be_idle else watch.lap()))
         if self._redis.outages != outages:
             self._handover.give_back_unseen()
         if is_ahead and time.monotonic() - self._asked_at > self._renew_every:
@@ -89,8 +94,10 @@ class Intake:
         try:
             if reader.is_ahead:
                 return reader.receive()
-            self._asked_for = self._batch_size.count
-            return reader.read(self._asked_for, self._block())
+            self._asked_for, block = self._batch_size.count, self._block()
+            entries = reader.read(self._asked_for, block)
+            self._may_be_idle = block is not None and len(entries) < self._asked_for
+            return entries
         except ReplyTooLongError:
             raise
         except RedisError:
@@ -110,5 +117,5 @@ class Intake:
         self._retries.look_now()
         self._processing.finish()
         self._handover.give_back_unseen()
-        self._observe(LongRecordsCame(self._redis.group.ref.queue))
+        self._observe(LongRecordsCame(self._queue))
         return []

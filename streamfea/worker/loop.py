@@ -113,6 +113,7 @@ class Worker:
             self._stop,
             self._observe,
             look_every=min(_LOOK_FOR_DUE_EVERY, queue.backoff, queue.claim_idle).total_seconds(),
+            max_deliveries=queue.max_deliveries,
         )
         self._intake = Intake(
             self._redis,

@@ -48,6 +48,10 @@ class SharedRunMonitor(RunMonitor):
     def __init__(self) -> None:
         self._shared = _Shared.from_buffer(mmap.mmap(-1, ctypes.sizeof(_Shared)))
 
+    def reset(self) -> None:
+        """Be as good as new for another process."""
+        ctypes.memset(ctypes.addressof(self._shared), 0, ctypes.sizeof(_Shared))
+
     def started(self, entry: Entry) -> None:
         """`entry`'s record is about to run."""
         self._shared.entry_id = entry.id.encode()

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
 
 from streamfea.database.connection.errors import chain_of
-from streamfea.observe.events import Observer, OutageBegan, OutageEnded
+from streamfea.observe.events import Observer, OutageBegan, OutageEnded, Server
 from streamfea.observe.log_observer import LogObserver
 from streamfea.streams.connection.errors import told
 from streamfea.worker.process_guard import end_if_child
@@ -34,7 +34,7 @@ class OutageRetry:
 
     def __init__(
         self,
-        server: str,
+        server: Server,
         is_outage: Callable[[BaseException], bool],
         stop: StopSignal,
         meanwhile: Callable[[BaseException], object] = lambda _: None,

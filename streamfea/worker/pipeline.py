@@ -35,7 +35,7 @@ from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.outage import OutageRetry
 from streamfea.worker.policy import Outcome, outcome_of
 from streamfea.worker.process_guard import refuse_in_child
-from streamfea.worker.slices import Mode, Prepared, Slice, SliceResult, each_alone
+from streamfea.worker.slices import Mode, Prepared, Slice, SliceResult, Spent, each_alone
 from streamfea.worker.stop_signal import StopSignal
 from streamfea.worker.transaction import RunEntry, Runner, WholeBatch, WorldFaultError, is_away
 
@@ -43,7 +43,7 @@ __all__ = ["GroupCommit"]
 
 T = TypeVar("T")
 
-Settle = Callable[[list[Outcome]], object]
+Settle = Callable[[list[Outcome], Spent], object]
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +119,7 @@ class GroupCommit:
         self._health.note()
 
     def submit(self, entries: Sequence[Entry], settle: Settle, *, alone: bool = False) -> None:
-        """Run entries; call `settle` with the outcomes of each transaction as soon as it is committed, in their order.
+        """Run entries; call `settle` with the outcomes of each transaction, in their order, as soon as it is committed.
 
         Ends early, between transactions, when the worker is to stop: entries without an outcome were not started,
         undone, or are not ours any more. Raises `Interrupted` when that happens while PostgreSQL is away. Entries that
@@ -134,7 +134,7 @@ class GroupCommit:
         while self._in_flight is not None:
             landed = self._land()
             if landed.outcomes:
-                settle(landed.outcomes)
+                settle(landed.outcomes, landed.spent)
             self._run(landed.remaining, settle)
 
     @property
@@ -155,7 +155,7 @@ class GroupCommit:
             result = self._run_slice(slice_, alone=alone)
             slices.extendleft(reversed(result.remaining))
             if result.outcomes:
-                settle(result.outcomes)
+                settle(result.outcomes, result.spent)
             self._launch()
 
     def _run_slice(self, slice_: Slice, *, alone: bool) -> SliceResult:
@@ -164,7 +164,7 @@ class GroupCommit:
             return self._run_ahead(slice_)
         if self._in_flight is not None:
             landed = self._land()
-            return SliceResult(landed.outcomes, [*landed.remaining, slice_])
+            return SliceResult(landed.outcomes, [*landed.remaining, slice_], landed.spent)
         run_slice = self._attempt_alone if slice_.mode is Mode.ALONE else self._attempt_now
         return run_slice(slice_) if alone else self._until_done(slice_, partial(run_slice, slice_))
 
@@ -184,11 +184,11 @@ class GroupCommit:
             slice_ = replace(slice_, entries=self._ours(slice_.entries))
         if isinstance(ahead, SliceResult):
             # Had the one before failed, nothing would be committed here: what asks for the database waits for it.
-            return SliceResult(landed.outcomes + ahead.outcomes, landed.remaining + ahead.remaining)
+            return landed + ahead
         if _has_entries(landed.remaining) or self._outage_retry.outages != outages:
-            return SliceResult(landed.outcomes, [*landed.remaining, slice_])
+            return SliceResult(landed.outcomes, [*landed.remaining, slice_], landed.spent)
         self._prepared = ahead
-        return SliceResult(landed.outcomes, [ahead.rest])
+        return SliceResult(landed.outcomes, [ahead.rest], landed.spent)
 
     def _attempt_ahead(self, slice_: Slice) -> SliceResult | Prepared:
         if self._in_flight is None:
@@ -235,7 +235,7 @@ class GroupCommit:
         if isinstance(result, SliceResult):
             return result
         done = self._unless_conflict(result.slice, result.commit)
-        return SliceResult(done.outcomes, [*done.remaining, result.rest])
+        return SliceResult(done.outcomes, [*done.remaining, result.rest], done.spent)
 
     def _attempt_alone(self, slice_: Slice) -> SliceResult:
         """Run the one entry of a slice; what fails again, with PostgreSQL in good health before that, is its own.

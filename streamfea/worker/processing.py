@@ -1,6 +1,7 @@
 """Runs entries through the handler, and settles what became of them."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 
@@ -12,6 +13,8 @@ from streamfea.worker.held import Held
 from streamfea.worker.pipeline import GroupCommit
 from streamfea.worker.policy import Outcome, Verdict
 from streamfea.worker.redis_side import RedisSide
+from streamfea.worker.slices import Spent
+from streamfea.worker.stopwatch import Stopwatch
 
 __all__ = ["Processing"]
 
@@ -67,22 +70,35 @@ class Processing:
         self._pipeline.finish(self._settle)
         self._redis.confirm()
 
-    def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        self._settle_all(outcomes, retried=False)
+    def _settle(self, outcomes: Sequence[Outcome], spent: Spent) -> None:
+        self._settle_all(outcomes, spent, retried=False)
 
-    def _settle_retried(self, outcomes: Sequence[Outcome]) -> None:
-        self._settle_all(outcomes, retried=True)
+    def _settle_retried(self, outcomes: Sequence[Outcome], spent: Spent) -> None:
+        self._settle_all(outcomes, spent, retried=True)
 
-    def _settle_all(self, outcomes: Sequence[Outcome], *, retried: bool) -> None:
+    def _settle_all(self, outcomes: Sequence[Outcome], spent: Spent, *, retried: bool) -> None:
         # First of all, so that nothing is renewed once it is settled.
         self._held.drop(outcome.entry.id for outcome in outcomes)
-        started = time.monotonic()
+        committed_at, watch = time.time(), Stopwatch()
         self._redis.settle(outcomes, retried=retried)
-        verdicts = [outcome.verdict for outcome in outcomes]
-        done, duplicates = verdicts.count(Verdict.DONE), verdicts.count(Verdict.DUPLICATE)
-        self.done += done
-        failed, seconds = len(verdicts) - done - duplicates, time.monotonic() - started
-        self._observe(BatchCommitted(self._queue, done, duplicates, failed, retried, seconds))
+        done = [outcome.entry.id for outcome in outcomes if outcome.verdict is Verdict.DONE]
+        verdicts = Counter(outcome.verdict for outcome in outcomes if outcome.verdict is not Verdict.DONE)
+        self.done += len(done)
+        self._observe(
+            BatchCommitted(
+                self._queue,
+                done=done,
+                duplicates=verdicts[Verdict.DUPLICATE],
+                failed=verdicts[Verdict.FAILED] + verdicts[Verdict.POSTPONED],
+                rejected=verdicts[Verdict.REJECTED],
+                retried=retried,
+                committed_at=committed_at,
+                run_seconds=spent.running,
+                write_seconds=spent.writing,
+                commit_seconds=spent.committing,
+                settle_seconds=watch.lap(),
+            )
+        )
 
     def _with_records(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries that hold a record; settle the others."""

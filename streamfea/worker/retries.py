@@ -26,11 +26,15 @@ _CLAIM_AT_MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
-    """The worker process that this one replaces: its consumer name, and how it died."""
+    """The worker process that this one replaces: its consumer name, how it died, and the entry whose record ran then.
+
+    `ran` is empty when no record ran, and None when nobody knows.
+    """
 
     consumer: str
     reason: Reason
     how: str
+    ran: str | None = None
 
 
 class Retries:
@@ -47,6 +51,7 @@ class Retries:
         observe: Observer,
         *,
         look_every: float,
+        max_deliveries: int,
     ) -> None:
         self._redis = redis
         self._postgresql = postgresql
@@ -56,6 +61,7 @@ class Retries:
         self._stop = stop
         self._observe = observe
         self._look_every = look_every
+        self._max_deliveries = max_deliveries
         self._look_at = 0.0
 
     @property
@@ -100,7 +106,8 @@ class Retries:
         self._held.add(claimed)
         if claimed:
             owners = sorted({entry.owner for entry in claimed})
-            self._observe(EntriesClaimed(self._redis.group.ref.queue, len(claimed), owners))
+            due = sum(entry.last_error is not None for entry in claimed)
+            self._observe(EntriesClaimed(self._redis.group.ref.queue, len(claimed), due, owners))
 
     def _run_each(self, claimed: Sequence[Claimed], dead: Predecessor | None) -> None:
         """Run claimed entries one by one; those in whose own run a process died wait, or are buried, instead."""
@@ -109,10 +116,21 @@ class Retries:
         for entry in claimed:
             if self._stop.is_set():
                 return
-            if entry.last_error is not None and entry.last_error.alone:
+            if self._was_its_death(entry, dead):
                 self._settle_death(entry, dead)
             else:
                 self._postgresql.retry.call(partial(self._run, entry))
+
+    def _was_its_death(self, claimed: Claimed, dead: Predecessor | None) -> bool:
+        """Tell whether the process that had this entry died of it.
+
+        The note that it ran alone can be out of date, when Redis has lost what came after it. But an entry that was
+        given one more chance than `max_deliveries` allows has had its benefit of the doubt.
+        """
+        if claimed.last_error is None or not claimed.last_error.alone:
+            return False
+        ran = None if dead is None else dead.ran
+        return ran in (None, claimed.id) or claimed.deliveries > self._max_deliveries
 
     def _run(self, claimed: Claimed) -> None:
         """Count a delivery, and run the entry; raise `WorldFaultError` when PostgreSQL is away.

@@ -7,7 +7,7 @@ from enum import Enum
 from streamfea.core.entry import Entry
 from streamfea.worker.policy import Outcome
 
-__all__ = ["Mode", "Prepared", "Slice", "SliceResult", "each_alone", "split_at"]
+__all__ = ["Mode", "Prepared", "Slice", "SliceResult", "Spent", "each_alone", "split_at"]
 
 
 class Mode(Enum):
@@ -37,12 +37,30 @@ class Slice:
     is_judged: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The seconds that a transaction took: in the handler, for writing its rows, and for the rest up to its commit."""
+
+    running: float = 0.0
+    writing: float = 0.0
+    committing: float = 0.0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        """Return the seconds of both."""
+        return Spent(self.running + other.running, self.writing + other.writing, self.committing + other.committing)
+
+
 @dataclass(slots=True)
 class SliceResult:
-    """The result of running a slice: final outcomes, and the slices to run next, in order."""
+    """The result of running a slice: final outcomes, the slices to run next, in order, and the time that it took."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     remaining: list[Slice] = field(default_factory=list)
+    spent: Spent = Spent()
+
+    def __add__(self, later: "SliceResult") -> "SliceResult":
+        """Return both, the `later` one's after this one's."""
+        return SliceResult(self.outcomes + later.outcomes, self.remaining + later.remaining, self.spent + later.spent)
 
 
 @dataclass(frozen=True, slots=True)

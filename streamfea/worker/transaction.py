@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import psycopg
 import structlog
 
 from streamfea.core.entry import Entry
@@ -18,8 +19,9 @@ from streamfea.database.session.shared import SharedTransaction, StartAgain
 from streamfea.errors import ConfigurationError
 from streamfea.worker.monitor import RunMonitor
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
-from streamfea.worker.slices import Mode, Prepared, Slice, SliceResult, each_alone, split_at
+from streamfea.worker.slices import Mode, Prepared, Slice, SliceResult, Spent, each_alone, split_at
 from streamfea.worker.stop_signal import StopAtOnce, StopSignal
+from streamfea.worker.stopwatch import Stopwatch
 
 __all__ = ["RunEntry", "Runner", "WholeBatch", "WorldFaultError", "is_away"]
 
@@ -119,33 +121,38 @@ class Runner:
         transaction.begin()
         known = self._enter(transaction, readable)
         fresh = [(entry, record) for entry, record in decoded if entry.id not in known]
+        watch = Stopwatch()
         try:
             if fresh:
                 transaction.begin_batch([entry for entry, _ in fresh])
                 self._monitor.started(fresh[0][0])
                 whole.process(transaction.session, [record for _, record in fresh])
+            running = watch.lap()
             transaction.commit()
         except BaseException as error:
             _raise_if_not_its_fault(transaction, error)
             log.debug("a batch failed: its records run one by one", entries=len(entries), exc_info=True)
             return SliceResult(unreadable, [Slice(readable), Slice(rest, Mode.WHOLE)])
-        return SliceResult([*unreadable, *(_settled(entry, known) for entry in readable)], [Slice(rest, Mode.WHOLE)])
+        outcomes = [*unreadable, *(_settled(entry, known) for entry in readable)]
+        return SliceResult(outcomes, [Slice(rest, Mode.WHOLE)], Spent(running, committing=watch.lap()))
 
     def _run_alone(self, transaction: OwnTransaction, entry: Entry) -> SliceResult:
         transaction.begin()
         if self._enter(transaction, [entry]):
             return SliceResult([Outcome(entry, Verdict.DUPLICATE)])
+        watch = Stopwatch()
         try:
             transaction.begin_record(entry)
             self._monitor.started(entry)
             self._run_entry(transaction.session, entry)
+            running = watch.lap()
             transaction.commit()
         except BaseException as error:
             _raise_if_not_its_fault(transaction, error)
             if may_be_either(error):
                 raise WorldFaultError(outage=True, is_ambiguous=True) from error
-            return SliceResult([outcome_of(entry, error)])
-        return SliceResult([Outcome(entry, Verdict.DONE)])
+            return SliceResult([outcome_of(entry, error)], spent=Spent(watch.lap()))
+        return SliceResult([Outcome(entry, Verdict.DONE)], spent=Spent(running, committing=watch.lap()))
 
     def _run_together(
         self, shared: SharedTransaction, slice_: Slice, limit: int, landed: Callable[[], bool]
@@ -160,6 +167,7 @@ class Runner:
             shared.start()
             known = self._enter(shared, batch)
         outcomes: list[Outcome] = []
+        watch = Stopwatch()
         deadline = time.monotonic() + self._commit_interval
         for index, entry in enumerate(entries):
             if index and (index >= limit or self._stop.is_set() or time.monotonic() > deadline):
@@ -168,14 +176,15 @@ class Runner:
             if outcome is None:
                 return SliceResult(remaining=split_at(entries, {entry.id}))
             outcomes.append(outcome)
+        running = watch.lap()
         done, rest = replace(slice_, entries=entries[: len(outcomes)]), entries[len(outcomes) :]
         if shared.has_only_rows:
-            commit = partial(self._commit_rows, shared, done, outcomes)
+            commit = partial(self._commit_rows, shared, done, outcomes, running)
             return Prepared(done, Slice(rest), partial(self._start_rows, shared), commit)
         shared.start()
         # What was in already stays in, also where this run did not come to it.
         entered = [entry for entry in batch if entry.id not in known]
-        return self._commit_together(shared, done, rest, outcomes, entered)
+        return self._commit_together(shared, done, rest, outcomes, entered, running)
 
     def _run_in_company(self, shared: SharedTransaction, entry: Entry) -> Outcome | None:
         """Run one record among others; return None when only a run alone can tell what becomes of it."""
@@ -199,11 +208,15 @@ class Runner:
         shared.start_without()
         shared.start_writing()
 
-    def _commit_rows(self, shared: SharedTransaction, slice_: Slice, outcomes: list[Outcome]) -> SliceResult:
+    def _commit_rows(
+        self, shared: SharedTransaction, slice_: Slice, outcomes: list[Outcome], running: float
+    ) -> SliceResult:
         """Commit records that have done nothing but add rows; those that the ledger knows are left out of it."""
         shared.start_without()
-        if self._ledger is not None and self._commit_before_ledger(shared, self._ledger, outcomes):
-            return SliceResult(outcomes)
+        if self._ledger is not None:
+            spent = self._commit_before_ledger(shared, self._ledger, outcomes)
+            if spent is not None:
+                return SliceResult(outcomes, spent=replace(spent, running=running))
         known = self._enter(shared, slice_.entries)
         if known:
             shared.leave_out(known)
@@ -211,23 +224,32 @@ class Runner:
                 Outcome(outcome.entry, Verdict.DUPLICATE) if outcome.entry.id in known else outcome
                 for outcome in outcomes
             ]
-        return self._commit_together(shared, slice_, [], outcomes, slice_.entries)
+        return self._commit_together(shared, slice_, [], outcomes, slice_.entries, running)
 
-    def _commit_before_ledger(self, shared: SharedTransaction, ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
-        """Commit rows that are sent, and then their entries; return False, with nothing done, if that cannot be.
+    def _commit_before_ledger(
+        self, shared: SharedTransaction, ledger: Ledger, outcomes: Sequence[Outcome]
+    ) -> Spent | None:
+        """Commit rows that are sent, and then their entries; return None, with nothing done, if that cannot be.
 
         If this fast order fails, nothing is blamed. Everything is rolled back and repeated with the ledger first,
         because a conflicting row may come from an entry that is already done.
         """
         if not shared.has_started_writing:
-            return False
+            return None
         done = [outcome.entry.id for outcome in outcomes if outcome.verdict is Verdict.DONE]
+        watch, writing = Stopwatch(), 0.0
+
+        def enter(driver: "psycopg.Connection[Any]") -> None:
+            nonlocal writing
+            writing = watch.lap()
+            ledger.enter_all(driver, done)
+
         try:
-            shared.commit_started(lambda driver: ledger.enter_all(driver, done))
+            shared.commit_started(enter)
         except Exception as error:
             _raise_if_not_its_fault(shared, error)
-            return False
-        return True
+            return None
+        return Spent(writing=writing, committing=watch.lap())
 
     def _commit_together(
         self,
@@ -236,16 +258,19 @@ class Runner:
         rest: Sequence[Entry],
         outcomes: list[Outcome],
         entered: Sequence[Entry],
+        running: float,
     ) -> SliceResult:
         """Write and commit what the records of `slice_` did."""
+        watch = Stopwatch()
         try:
             outcomes = _with_failed(outcomes, shared.write())
+            writing = watch.lap()
             self._withdraw(shared, entered, outcomes)
             shared.commit()
         except BaseException as error:
             _raise_if_not_its_fault(shared, error)
             return _without_culprits(shared, slice_, rest, error)
-        return SliceResult(outcomes, [Slice(rest)])
+        return SliceResult(outcomes, [Slice(rest)], Spent(running, writing, watch.lap()))
 
     def _enter(self, transaction: OwnTransaction, entries: Sequence[Entry]) -> set[str]:
         """Note entries as done, unless they are already; return the ids of those."""

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamfea.cli.app import main
-from streamfea.config.settings import describe, load_settings, to_toml
+from streamfea.config.loading import load_settings
+from streamfea.config.settings import describe, to_toml
 from streamfea.errors import ConfigurationError
 from tests.support.commands import HANDLERS, Project
 from tests.support.waiting import wait_until

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.consuming.group import Claimed, GroupConsumer
 from streamfea.streams.consuming.last_error import LastError

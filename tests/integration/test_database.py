@@ -279,7 +279,7 @@ import sqlalchemy as sa
 from streamfea.database.schema.migrations import Migrations
 from streamfea.handlers.loading import load_handler
 from streamfea.handlers.schemas import schema_of
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 
 schema = schema_of(load_handler(Queue(name="q", handler="things", stream="s")))
 engine = sa.create_engine(sys.argv[1])

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from streamfea.config.settings import Queue, RedisSettings
+from streamfea.config.sections import Queue, RedisSettings
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.connection.errors import group_is_gone, is_outage, must_stop, told
 from streamfea.streams.consuming.group import GroupConsumer

@@ -18,6 +18,7 @@ from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.database.session.session import DbSession, Sessions
 from streamfea.errors import ConfigurationError
 from streamfea.worker.policy import Outcome, Verdict, outcome_of
+from streamfea.worker.slices import Spent
 from streamfea.worker.stop_signal import StopSignal
 from tests.support.entries import entries, entry, group_commit, number_of, run_entries, submitted, verdicts
 from tests.support.plain_loop import commit_plainly, is_aborted
@@ -103,7 +104,7 @@ def test_what_was_done_before_stays_done_when_a_batch_is_cut_short(engine: Engin
 
     stop, settled = StopSignal(), list[Outcome]()
 
-    def settle_once(outcomes: list[Outcome]) -> None:
+    def settle_once(outcomes: list[Outcome], _: Spent) -> None:
         settled.extend(outcomes)
         stop.set()
 

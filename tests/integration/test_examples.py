@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from handlers_example.flights import Carrier, Flight, carrier_id, register_commands
 from handlers_example.readings import LastReading, Reading
 from streamfea import commands
-from streamfea.config.settings import load_settings
+from streamfea.config.loading import load_settings
 from streamfea.testing import Trial, Verdict, try_handler
 from tests.support.commands import Project
 from tests.support.waiting import wait_until

@@ -17,7 +17,7 @@ def test_the_command():
     import readings
     from streamfea.commands import at_hand
     from streamfea.database.connection.engine import open_database
-    from streamfea.config.settings import load_settings
+    from streamfea.config.loading import load_settings
 
     settings = load_settings()
     readings.Base.metadata.create_all(open_database(settings.database))

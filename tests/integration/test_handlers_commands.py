@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from streamfea.cli.app import app, main
 from streamfea.commands import at_hand, dbsession, queue
-from streamfea.config.settings import Settings, load_settings
+from streamfea.config.loading import load_settings
+from streamfea.config.settings import Settings
 from streamfea.errors import StreamfeaError
 from tests.support.commands import Project
 

@@ -7,7 +7,10 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
+from streamfea.streams.connection.keys import errors_key
+from streamfea.streams.consuming.last_error import LastError
 from tests.support.commands import Project
+from tests.support.queues import ref_of
 from tests.support.streams import add, letters, nothing_is_left
 from tests.support.waiting import wait_until
 
@@ -67,3 +70,23 @@ def test_a_record_that_kills_is_tried_as_often_as_any_other(
     [letter] = letters(client, project)
     assert (letter["streamfea-reason"], letter["streamfea-deliveries"]) == (reason, "3")
     assert rows() == [1]
+
+
+def test_a_note_that_a_record_ran_alone_which_is_out_of_date_makes_it_no_killer(
+    project: Project, client: Redis, rows: Rows
+) -> None:
+    """A Redis that lost its last second knows of a record that ran alone, but not that it failed then."""
+    project.configure(max_deliveries=2, backoff="1h")
+    project.run("initdb")
+    with project.consuming("--name", "web", "--workers", "1") as consumer:
+        add(client, project, {"n": 0, "do": "fail"})
+        wait_until(lambda: client.exists(errors_key(ref_of(project.stream))), "it has failed once")
+        [entry_id] = client.hkeys(errors_key(ref_of(project.stream)))
+        client.xclaim(project.stream, "streamfea", "web-1", 0, [entry_id], idle=0, retrycount=2, justid=True)
+        client.hset(errors_key(ref_of(project.stream)), entry_id, LastError().running_alone("web-1").to_json())
+        add(client, project, {"n": 1, "do": "exit"}, {"n": 2})
+        wait_until(lambda: len(letters(client, project)) == 1, "it is tried once more, and buried")
+        assert consumer.terminate() == 0
+    [letter] = letters(client, project)
+    assert (json.loads(letter["record"])["n"], letter["streamfea-reason"]) == (0, "failed")
+    assert letter["streamfea-error-type"] == "ValueError"

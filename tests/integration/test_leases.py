@@ -11,7 +11,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import sessionmaker
 
-from streamfea.config.settings import DatabaseSettings, Queue
+from streamfea.config.sections import DatabaseSettings, Queue
 from streamfea.database.connection.engine import open_database
 from streamfea.database.connection.fencing import end_transactions, session_name
 from tests.support.commands import Project

@@ -12,7 +12,7 @@ from redis import Redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES, Ledger
 from streamfea.streams.connection.keys import errors_key

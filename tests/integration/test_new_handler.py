@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from streamfea.cli.scaffold import new_handler
-from streamfea.config.settings import load_settings
+from streamfea.config.loading import load_settings
 from streamfea.errors import StreamfeaError
 from tests.support.commands import Project
 

@@ -170,7 +170,7 @@ class Following:
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
-        self._commit.submit(self._batch, self.outcomes.extend)
+        self._commit.submit(self._batch, lambda outcomes, _: self.outcomes.extend(outcomes))
 
 
 def adding(engine: Engine, sessions: Sessions, ran: list[str]) -> GroupCommit:

@@ -11,7 +11,7 @@ from redis import Redis
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from streamfea.config.settings import DatabaseSettings, Queue
+from streamfea.config.sections import DatabaseSettings, Queue
 from streamfea.database.connection.engine import open_database
 from streamfea.database.connection.fencing import end_transactions, session_name
 from streamfea.database.session.session import open_sessions

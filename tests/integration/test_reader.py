@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004 - redis-py's name for it
 
-from streamfea.config.settings import Queue, RedisSettings
+from streamfea.config.sections import Queue, RedisSettings
 from streamfea.core.entry import Entry
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.consuming.group import GroupConsumer

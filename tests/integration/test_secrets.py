@@ -14,7 +14,7 @@ import structlog
 from redis import Redis
 from sqlalchemy import make_url
 
-from streamfea.config.settings import LogSettings
+from streamfea.config.sections import LogSettings
 from streamfea.observe.logs import configure_logging
 from streamfea.streams.connection.keys import dead_letters_key
 from tests.support.commands import Project

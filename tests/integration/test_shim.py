@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.streams.consuming.legacy_lists import LegacyLists
 from tests.support.commands import Project
 from tests.support.waiting import wait_until

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
-from streamfea.config.settings import DatabaseSettings, RedisSettings
+from streamfea.config.sections import DatabaseSettings, RedisSettings
 from streamfea.database.connection.engine import open_database
 from streamfea.streams.connection.client import open_redis
 from streamfea.streams.connection.errors import must_stop, told

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from streamfea.config.settings import DatabaseSettings
+from streamfea.config.sections import DatabaseSettings
 from streamfea.core.entry import Entry
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.connection.engine import open_database

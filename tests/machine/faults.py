@@ -7,7 +7,7 @@ from random import Random
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 
-from streamfea.config.settings import ConsumerSettings
+from streamfea.config.sections import ConsumerSettings
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import name_lock_key
 from tests.machine.consumers import Fleet

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from streamfea.config.settings import Queue, load_settings
+from streamfea.config.loading import load_settings
+from streamfea.config.sections import Queue
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.operating.dead_letters import dead_letters
 from tests.machine.checker import Violation, check

@@ -31,17 +31,22 @@ class Project:
         self.config = folder / "streamfea.toml"
         self._redis: dict[str, object] = {"url": redis_url}
         self._database: dict[str, object] = {"url": database_url}
+        self._metrics: dict[str, object] = {}
         self.configure()
 
     def configure(self, handler: str = "recorder", **keys: object) -> None:
         """Write the configuration: one queue `q`, with these keys."""
         queue = {"handler": handler, "stream": self.stream, **keys}
-        self._settings = {"redis": self._redis, "database": self._database, "queues": {"q": queue}}
-        self.config.write_text(tomli_w.dumps(self._settings))
+        self.configure_queues({"q": queue})
 
     def configure_queues(self, queues: Mapping[str, Mapping[str, object]]) -> None:
         """Write the configuration: these queues."""
-        self._settings = {"redis": self._redis, "database": self._database, "queues": queues}
+        self._settings = {"redis": self._redis, "database": self._database, "metrics": self._metrics, "queues": queues}
+        self.config.write_text(tomli_w.dumps(self._settings))
+
+    def configure_metrics(self, listen: str) -> None:
+        """Serve figures and health at this address."""
+        self._metrics["listen"] = listen
         self.config.write_text(tomli_w.dumps(self._settings))
 
     def configure_servers(self, redis: Mapping[str, object] = {}, database: Mapping[str, object] = {}) -> None:

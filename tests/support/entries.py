@@ -57,14 +57,14 @@ def group_commit(
 def submitted(commit: GroupCommit, entries: Sequence[Entry], *, alone: bool = False) -> list[list[Outcome]]:
     """Return the outcomes that running these entries led to, by transaction."""
     settled: list[list[Outcome]] = []
-    commit.submit(entries, settled.append, alone=alone)
+    commit.submit(entries, lambda outcomes, _: settled.append(outcomes), alone=alone)
     return settled
 
 
 def finished(commit: GroupCommit) -> list[list[Outcome]]:
     """Return the outcomes of what still committed, by transaction."""
     settled: list[list[Outcome]] = []
-    commit.finish(settled.append)
+    commit.finish(lambda outcomes, _: settled.append(outcomes))
     return settled
 
 

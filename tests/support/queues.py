@@ -4,7 +4,7 @@ import os
 
 from redis import Redis
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import consumer_name

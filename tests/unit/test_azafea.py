@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streamfea.cli.app import app
-from streamfea.config.settings import load_settings
+from streamfea.config.loading import load_settings
 from streamfea.errors import ConfigurationError
 
 _AZAFEA = """

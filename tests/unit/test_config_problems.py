@@ -152,7 +152,7 @@ def test_the_nearest_name_is_suggested_if_any_is_near(word: str, known: list[str
             {"queues": {"a": {"shards": 2, "handler": "x"}}},
             "queues.a.shards: not supported by this version yet; remove it",
         ),
-        ({"metrics": {}}, "metrics: not supported by this version yet; remove it"),
+        ({"dashboard": {}}, "dashboard: not supported by this version yet; remove it"),
         ({"shards": 2}, "shards: there is no such section"),
         ({"queues": {"a": {"metrics": 2, "handler": "x"}}}, "queues.a.metrics: there is no such key"),
         ({"consumer": {"block": "0s"}}, "consumer.block: should be greater than 0s"),

@@ -15,15 +15,16 @@ import streamfea.commands
 import streamfea.model
 import streamfea.testing
 from streamfea.cli.app import app
-from streamfea.config.settings import (
+from streamfea.config.loading import load_settings
+from streamfea.config.sections import (
     ConsumerSettings,
     DatabaseSettings,
     LogSettings,
+    MetricsSettings,
     Queue,
     RedisSettings,
-    describe,
-    load_settings,
 )
+from streamfea.config.settings import describe
 from tests.support.workshop import run
 
 _ROOT = Path(__file__).parents[2]
@@ -33,6 +34,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "consumer": ConsumerSettings,
     "queues.NAME": Queue,
     "log": LogSettings,
+    "metrics": MetricsSettings,
 }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streamfea.config.settings import load_settings
+from streamfea.config.loading import load_settings
 from streamfea.errors import ConfigurationError, StreamfeaError
 from streamfea.handlers.decoding import decoder_of
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from streamfea import Reject
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.errors import ConfigurationError
 from streamfea.handlers.loading import Handler, load_handler
 

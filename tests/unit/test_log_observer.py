@@ -62,8 +62,25 @@ def test_an_event_is_one_line(event: Event, level: str, text: str) -> None:
 
 
 def test_transactions_and_claims_are_not_logged() -> None:
-    assert logged(events.BatchCommitted("q", 500, 0, 0, alone=False, settle_seconds=0.1)) == []
-    assert logged(events.EntriesClaimed("q", 3, ["c"])) == []
+    assert (
+        logged(
+            events.BatchCommitted(
+                "q",
+                ["1-0"] * 500,
+                0,
+                0,
+                0,
+                retried=False,
+                committed_at=1.0,
+                run_seconds=0.2,
+                write_seconds=0.1,
+                commit_seconds=0.1,
+                settle_seconds=0.1,
+            )
+        )
+        == []
+    )
+    assert logged(events.EntriesClaimed("q", 3, 1, ["c"])) == []
 
 
 def test_all_observers_are_told_in_order() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from streamfea.config.settings import LogSettings
+from streamfea.config.sections import LogSettings
 from streamfea.observe.logs import configure_logging
 
 _RECORD = "a\x1b[2J\rb\n2026-11-26 12:00:00 [info     ] forged\x9b31m\u202e\udc80"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES
+from streamfea.observe.figures import COUNTERS, HISTOGRAMS, Counter
 from streamfea.streams.connection import keys
 from streamfea.streams.consuming.last_error import LastError
 from streamfea.streams.operating.dead_letters import provenance
@@ -51,6 +52,23 @@ def test_every_key_is_on_its_page(function: str) -> None:
     key = getattr(keys, function)
     parameters = inspect.signature(key).parameters
     assert f"`{key(*[GroupRef('STREAM', 'GROUP'), 'NAME'][: len(parameters)])}`" in page("redis-keys")
+
+
+def test_every_metric_is_on_its_page_and_no_page_names_another() -> None:
+    counters = {f"streamfea_{counter.name}_total" for counter in COUNTERS}
+    histograms = {f"streamfea_{histogram.name}" for histogram in HISTOGRAMS}
+    gauges = {"streamfea_workers", "streamfea_workers_ready", "streamfea_build_info"}
+    described = set(re.findall(r"^\| `(streamfea_\w+)` \|", page("metrics"), re.MULTILINE))
+    assert described == counters | histograms | gauges
+    for named in (_ROOT / "docs" / "how-to").glob("*.md"):
+        found = set(re.findall(r"\bstreamfea_\w+(?=[\[{])", named.read_text()))
+        assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in found} <= described
+
+
+@pytest.mark.parametrize("counter", [counter for counter in COUNTERS if counter.label])
+def test_every_value_of_a_label_is_on_the_page(counter: Counter) -> None:
+    [row] = [line for line in page("metrics").splitlines() if line.startswith(f"| `streamfea_{counter.name}_total`")]
+    assert re.findall(r"`(\S+?)`", row.split("|")[2]) == [counter.label, *map(str.lower, counter.values)]
 
 
 def test_every_field_of_a_dead_letter_is_on_its_page() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from streamfea.cli.rendering import is_safe, plain, rendered_fields, text_of
-from streamfea.config.settings import LogSettings
+from streamfea.config.sections import LogSettings
 from streamfea.core.printable import printable
 from streamfea.observe.logs import configure_logging
 

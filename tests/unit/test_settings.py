@@ -7,15 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from streamfea.config.settings import (
-    ConsumerSettings,
-    LogSettings,
-    Queue,
-    describe,
-    environment_variable,
-    load_settings,
-    to_toml,
-)
+from streamfea.config.loading import load_settings
+from streamfea.config.sections import ConsumerSettings, LogSettings, Queue
+from streamfea.config.settings import describe, environment_variable, to_toml
 from streamfea.errors import ConfigurationError
 
 _GOOD = """
@@ -121,7 +115,7 @@ def test_all_mistakes_are_told_at_once_with_key_and_remedy(file: Path) -> None:
     ("line", "where"),
     [
         ('[queues.orders]\nhandler = "x"\nshards = 2', "queues.orders.shards"),
-        ('[metrics]\nlisten = ":1"', "metrics"),
+        ('[history]\nkeep = "72h"', "history"),
         ('[dashboard]\ntoken = "x"', "dashboard"),
     ],
 )
@@ -310,7 +304,7 @@ def test_what_is_described_can_be_read_again(file: Path) -> None:
     again = tomllib.loads(to_toml(described))
     assert again["queues"]["clicks"]["block"] == "7s"
     assert again == described
-    assert again.keys() == {"redis", "database", "queues", "log"}
+    assert again.keys() == {"redis", "database", "queues", "log", "metrics"}
 
 
 def test_of_what_is_secret_it_is_described_only_that_it_is_there(file: Path) -> None:

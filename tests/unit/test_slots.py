@@ -3,10 +3,9 @@
 import time
 from datetime import timedelta
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.entry import Entry
 from streamfea.processes.slots import Slot
-from streamfea.worker.monitor import SharedRunMonitor
 from streamfea.worker.retries import Predecessor
 
 _LONG_AGO = 1_000_000.0
@@ -25,10 +24,11 @@ def start(slot: Slot, consumer: str) -> None:
 def test_a_place_is_empty_at_first_and_its_process_is_due() -> None:
     queue = Queue(name="q", handler="h", stream="s")
     empty = vars(Slot(queue, 3))
+    assert empty.pop("monitor").running() is None
     assert empty.pop("_delay") == 0.5
     assert empty == {
         "queue": queue, "number": 3, "is_shim": False, "consumer": "", "process": None, "hides_its_end": False,
-        "substitute": None, "words": None, "monitor": None, "predecessors": [], "started_at": 0.0, "start_at": 0.0,
+        "substitute": None, "words": None, "row": None, "predecessors": [], "started_at": 0.0, "start_at": 0.0,
         "finished": False, "timed_out": False,
     }  # fmt: skip
 
@@ -53,14 +53,13 @@ def test_after_a_long_life_the_wait_is_the_first_again_and_earlier_deaths_are_se
     start(dying, "c-9")
     dying.started_at -= _LONG_AGO
     assert dying.restart_after("killed by SIGKILL") == 0.5
-    assert dying.predecessors == [Predecessor("c-9", "crashed", "killed by SIGKILL")]
+    assert dying.predecessors == [Predecessor("c-9", "crashed", "killed by SIGKILL", "")]
     start(dying, "c-10")
     assert dying.restart_after("died") == 1
 
 
 def test_a_record_that_kills_makes_the_others_wait_no_longer() -> None:
     dying = slot()
-    dying.monitor = SharedRunMonitor()
     dying.monitor.started(Entry("q", "s", "1-0", {}))
     assert [dying.restart_after("killed by SIGSEGV") for _ in range(3)] == [0.5] * 3
     dying.monitor.ended()
@@ -71,11 +70,12 @@ def test_a_successor_is_told_of_all_who_died_before_it_oldest_first() -> None:
     dying = slot("c-1")
     dying.restart_after("exit code 3")
     start(dying, "c-2")
+    dying.monitor.started(Entry("q", "s", "1-0", {}))
     dying.timed_out = True
     dying.restart_after("killed by SIGKILL")
     assert dying.predecessors == [
-        Predecessor("c-1", "crashed", "exit code 3"),
-        Predecessor("c-2", "timeout", "timeout of 90 s passed"),
+        Predecessor("c-1", "crashed", "exit code 3", ""),
+        Predecessor("c-2", "timeout", "timeout of 90 s passed", "1-0"),
     ]
     assert dying.timed_out is False
 
@@ -84,7 +84,7 @@ def test_of_a_name_that_stays_only_the_last_death_is_told() -> None:
     dying = slot("orders-1")
     dying.restart_after("exit code 3")
     dying.restart_after("killed by SIGKILL")
-    assert dying.predecessors == [Predecessor("orders-1", "crashed", "killed by SIGKILL")]
+    assert dying.predecessors == [Predecessor("orders-1", "crashed", "killed by SIGKILL", "")]
 
 
 def test_a_shim_is_not_awaited_nor_is_who_has_finished() -> None:

@@ -8,7 +8,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
-from streamfea.config.settings import DatabaseSettings
+from streamfea.config.sections import DatabaseSettings
 from streamfea.database.connection.pooler import NAME_OF_ALL, heed_pooler
 from streamfea.database.connection.vigil import RunClock, keep_vigil
 from streamfea.embedded import ensure_postgresql

@@ -21,7 +21,7 @@ import psycopg
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Table, text
 from sqlalchemy.orm import Session
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.entry import MARKS
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.connection.driver import driver_of, has_begun

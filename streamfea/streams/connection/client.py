@@ -11,7 +11,7 @@ from redis.connection import HiredisRespSerializer
 from redis.exceptions import InvalidResponse
 from redis.retry import Retry
 
-from streamfea.config.settings import RedisSettings
+from streamfea.config.sections import RedisSettings
 from streamfea.embedded import ensure_valkey
 from streamfea.errors import ConfigurationError
 from streamfea.streams.connection.names import NAME_ERRORS

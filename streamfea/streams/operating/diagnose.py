@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.check_result import CheckResult
 from streamfea.streams.connection.errors import is_full, is_outage, is_unknown_command, reason_of, remedy_of
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, janitor_key, name_lock_key

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.exceptions import RedisError
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.printable import printable
 from streamfea.streams.connection.names import name_of
 

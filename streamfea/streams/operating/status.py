@@ -6,7 +6,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.clock import age_ms, as_ms
 from streamfea.streams.connection.errors import group_is_gone, told

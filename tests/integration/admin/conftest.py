@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 
 Deliver = Callable[..., list[str]]
 

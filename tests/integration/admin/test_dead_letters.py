@@ -6,7 +6,7 @@ from redis import Redis
 from streamfea.admin.dead_letter_search import Search, Selection
 from streamfea.admin.dead_letters import DeadLetterListing, PurgeDeadLetters, PurgePlan, ReplayDeadLetters
 from streamfea.admin.retry_and_reject import RejectPending
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.errors import StreamfeaError, UsageError
 from streamfea.streams.operating.dead_letters import count_dead_letters
 from tests.integration.admin.conftest import Deliver

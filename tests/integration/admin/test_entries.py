@@ -5,7 +5,7 @@ from redis import Redis
 
 from streamfea.admin.entries import find_in_queues, next_step, record_of, view_as_json
 from streamfea.admin.retry_and_reject import RejectPending
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.errors import StreamfeaError
 from tests.integration.admin.conftest import Deliver
 

@@ -6,7 +6,7 @@ from redis import Redis
 
 from streamfea.admin.consumers import prune
 from streamfea.admin.trim import Trim
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.streams.operating.members import members
 from tests.integration.admin.conftest import Deliver
 

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from streamfea.admin.produce import Produce
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.errors import ConfigurationError, StreamfeaError
 
 

@@ -10,7 +10,9 @@ from sqlalchemy import Engine
 
 from streamfea.admin.reset import plan_reset, reset
 from streamfea.admin.rewind import rewind
-from streamfea.config.settings import Queue, Settings, load_settings
+from streamfea.config.loading import load_settings
+from streamfea.config.sections import Queue
+from streamfea.config.settings import Settings
 from streamfea.errors import StreamfeaError
 from tests.integration.admin.conftest import Deliver
 from tests.support.commands import HANDLERS, Project

@@ -5,7 +5,7 @@ from redis import Redis
 
 from streamfea.admin.pending import PendingListing
 from streamfea.admin.retry_and_reject import RejectPending, RetryPending
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.errors import StreamfeaError
 from streamfea.streams.operating.dead_letters import dead_letters
 from streamfea.streams.operating.pending import PendingFilter

@@ -6,7 +6,7 @@ from redis import Redis
 
 from streamfea.admin.retry_and_reject import RejectPending
 from streamfea.admin.status import Thresholds, Unreadable, by_trouble, figures_of, rates_between, total_of, wrong_with
-from streamfea.config.settings import Queue
+from streamfea.config.sections import Queue
 from streamfea.core.advice import Advice
 from streamfea.streams.operating.status import QueueStatus, queue_status
 from tests.integration.admin.conftest import Deliver

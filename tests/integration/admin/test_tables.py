@@ -7,7 +7,8 @@ from sqlalchemy import Engine
 
 from streamfea.admin.check import check
 from streamfea.admin.tables import Tables
-from streamfea.config.settings import Settings, load_settings
+from streamfea.config.loading import load_settings
+from streamfea.config.settings import Settings
 from streamfea.core.check_result import CheckResult
 from streamfea.errors import StreamfeaError
 from streamfea.handlers.loading import Handler
