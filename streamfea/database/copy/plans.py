@@ -18,6 +18,7 @@ from sqlalchemy.orm import InstanceState, Mapper, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
 
 from streamfea.database.copy.columns import LEFT_OUT, ORDINARY, as_sent, copied_fields
+from streamfea.database.copy.inserts import insert_of
 from streamfea.orm.internals import is_strongly_held, orm_insert_defaults
 from streamfea.orm.lazy_state import STATE, plain_attributes
 
@@ -61,11 +62,15 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """The columns that rows of a plan are written to, and the statement that does."""
+    """The columns that rows of a plan are written to, and the statement that does.
+
+    `parameters` are those of an INSERT, one for each column; None for COPY.
+    """
 
     plan: "Plan"
     columns: tuple[str, ...]
     statement: str
+    parameters: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,8 @@ class Row:
 class Plans:
     """How new objects of mapped classes are written to one database; looked up once for each class."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_copy: bool = True) -> None:
+        self._by_copy = by_copy
         self._known: dict[type, Plan | None] = {}
 
     def of(self, model: type, connect: Callable[[], Connection]) -> "Plan | None":
@@ -132,7 +138,7 @@ class Plans:
         `connect` is called when the database has to be asked for it.
         """
         if model not in self._known:
-            self._known[model] = _plan(model, connect())
+            self._known[model] = _plan(model, connect(), by_copy=self._by_copy)
         plan = self._known[model]
         return None if plan is None or plan.is_observed else plan
 
@@ -158,7 +164,10 @@ class Plan:
         deferred: Sequence[str] = (),
         generated: Sequence[str] = (),
         references: Sequence[Reference] = (),
+        by_copy: bool = True,
     ) -> None:
+        self._dialect = dialect
+        self._by_copy = by_copy
         self.table = table
         self.name = name
         self.oid = oid
@@ -247,8 +256,12 @@ class Plan:
     def _layout_without(self, left_out: tuple[str, ...]) -> Layout:
         layout = self._layouts.get(left_out)
         if layout is None:
-            columns = tuple(field.name for field in self._fields if field.name not in left_out)
+            written = [field for field in self._fields if field.name not in left_out]
+            columns = tuple(field.name for field in written)
             layout = Layout(self, columns, f"COPY {self.name} ({', '.join(columns)}) FROM STDIN")
+            if not self._by_copy:
+                insert = insert_of(self.table, [field.column for field in written], self._dialect)
+                layout = Layout(self, columns, *insert)
             self._layouts[left_out] = layout
         return layout
 
@@ -274,7 +287,7 @@ def is_held(instances: Sequence[object], index: int) -> bool:
     return others > int(isinstance(state, InstanceState) and is_strongly_held(state))
 
 
-def _plan(model: type, connection: Connection) -> Plan | None:
+def _plan(model: type, connection: Connection, *, by_copy: bool) -> Plan | None:
     try:
         mapper: Mapper[Any] = class_mapper(model)
     except (UnmappedClassError, NoInspectionAvailable):
@@ -296,6 +309,7 @@ def _plan(model: type, connection: Connection) -> Plan | None:
         deferred=about.deferred,
         generated=about.generated,
         references=references,
+        by_copy=by_copy,
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.util import topological
 
 from streamfea.database.connection.deferred import check_constraints
 from streamfea.database.connection.driver import driver_of, sqlalchemys
-from streamfea.database.copy.plans import Plan, Row
+from streamfea.database.copy.plans import Layout, Plan, Row
 from streamfea.database.copy.references import turns
 
 __all__ = ["Copying", "check_deferred", "copied_with", "copy_rows"]
@@ -77,14 +77,30 @@ def _turn_steps(connection: Connection, rows: Sequence[Row]) -> Iterator[None]:
     for layout, of_one_copy in groupby(_ordered(rows), key=attrgetter("layout")):
         group = list(of_one_copy)
         try:
-            with driver.cursor() as cursor, cursor.copy(layout.statement) as copy:
-                for row in group:
-                    copy.write_row(row.values)
-                yield
+            yield from (
+                _copy_steps(driver, layout, group)
+                if layout.parameters is None
+                else _insert_steps(driver, layout, layout.parameters, group)
+            )
         except psycopg.Error as error:
             failure: Any = sqlalchemys(connection, layout.statement, error)
             failure.copied = group
             raise failure from error
+
+
+def _copy_steps(driver: "psycopg.Connection[Any]", layout: Layout, rows: Sequence[Row]) -> Iterator[None]:
+    with driver.cursor() as cursor, cursor.copy(layout.statement) as copy:
+        for row in rows:
+            copy.write_row(row.values)
+        yield
+
+
+def _insert_steps(
+    driver: "psycopg.Connection[Any]", layout: Layout, parameters: Sequence[str], rows: Sequence[Row]
+) -> Iterator[None]:
+    yield
+    with driver.cursor() as cursor:
+        cursor.executemany(layout.statement, [dict(zip(parameters, row.values, strict=True)) for row in rows])
 
 
 def _ordered(rows: Sequence[Row]) -> Sequence[Row]:

@@ -27,10 +27,11 @@ T = TypeVar("T")
 def open_sessions(engine: Engine, *, bulk: bool = True) -> "Sessions":
     """Return what opens sessions on `engine`, which notice whatever is done to their connection.
 
-    With `bulk`, they write new rows by COPY wherever that makes no difference but to speed.
+    They write the new rows of many records together wherever that makes no difference but to speed: by COPY, or without
+    `bulk` by INSERT.
     """
     listen_to(engine)
-    return Sessions(engine, Plans() if bulk and is_known() else None)
+    return Sessions(engine, Plans(by_copy=bulk) if is_known() else None)
 
 
 class DbSession(Session):
