@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
 from sqlalchemy.orm import attributes as orm_attributes
 from sqlalchemy.orm.base import DEFAULT_STATE_ATTR, NO_VALUE
 from sqlalchemy.orm.decl_api import DCTransformDeclarative as ModelMeta
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
@@ -26,12 +27,15 @@ __all__ = [
     "VERSIONS",
     "ModelMeta",
     "attach",
+    "bind_processors_of",
+    "cached_compiled",
     "configure",
     "count_listeners",
     "deleted_in",
     "has_constructor",
     "holds_objects",
     "is_known",
+    "is_orm_enabled",
     "is_plain_scalar",
     "is_strongly_held",
     "json_dumps_of",
@@ -144,6 +148,30 @@ def json_dumps_of(dialect: Dialect) -> Any:
     """Return the engine's `json_serializer`, or None: `Dialect._json_serializer`."""
     private: Any = dialect
     return private._json_serializer
+
+
+# Statements
+
+
+def cached_compiled(
+    statement: Any, dialect: Dialect, cache: dict[Any, Any], column_keys: list[str]
+) -> tuple[SQLCompiler | None, Any]:
+    """Return a statement's SQL, compiled once for all of its kind, and its own bound parameters: `_compile_w_cache()`.
+
+    None for a statement whose kind cannot be told, which would be compiled each time.
+    """
+    compiled, own, _, _ = statement._compile_w_cache(dialect, compiled_cache=cache, column_keys=column_keys)
+    return (None if own is None else compiled), own
+
+
+def bind_processors_of(compiled: SQLCompiler) -> dict[str, Any]:
+    """Return the functions that turn values into what the driver gets, by parameter: `_bind_processors`."""
+    return dict(compiled._bind_processors)
+
+
+def is_orm_enabled(statement: Any) -> bool:
+    """Tell whether the ORM executes a statement, after an autoflush: `_propagate_attrs`."""
+    return bool(statement._propagate_attrs.get("compile_state_plugin") == "orm")
 
 
 # Sessions

@@ -174,7 +174,7 @@ class Runner:
                 break
             outcome = Outcome(entry, Verdict.DUPLICATE) if entry.id in known else self._run_in_company(shared, entry)
             if outcome is None:
-                return SliceResult(remaining=split_at(entries, {entry.id}))
+                return SliceResult(remaining=split_at(entries, {shared.culprit or entry.id}))
             outcomes.append(outcome)
         running = watch.lap()
         done, rest = replace(slice_, entries=entries[: len(outcomes)]), entries[len(outcomes) :]
@@ -301,7 +301,8 @@ def _without_culprits(
     tried = slice_.entries
     if len(tried) == 1 or may_be_either(error):
         return SliceResult(remaining=[*each_alone(tried), Slice(rest)])
-    if suspected := suspects(error, shared.unwritten):
+    suspected = {shared.culprit} if shared.culprit else suspects(error, shared.unwritten)
+    if suspected:
         return SliceResult(remaining=[*split_at(tried, suspected), Slice(rest)])
     middle = len(tried) // 2
     return SliceResult(remaining=[Slice(tried[:middle]), Slice(tried[middle:]), Slice(rest)])

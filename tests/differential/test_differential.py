@@ -8,6 +8,7 @@ from tests.differential import (
     kinds_of_listeners,
     kinds_of_objects,
     kinds_of_sessions,
+    kinds_of_statements,
     kinds_of_tables,
 )
 from tests.differential.ways import WAYS, Kind, in_batch, plain_batch, plain_loop
@@ -19,6 +20,7 @@ _KINDS = {
         kinds_of_listeners,
         kinds_of_objects,
         kinds_of_sessions,
+        kinds_of_statements,
         kinds_of_tables,
         kinds_of_drivers,
     )

@@ -22,9 +22,16 @@ class DeferredConstraints:
 
     def check(self, connection: Connection) -> None:
         """Check the deferred constraints now; raises `IntegrityError` as COMMIT would."""
+        check_constraints(connection, self._known(connection))
+
+    def has_any(self, connection: Connection) -> bool:
+        """Tell whether there are any."""
+        return bool(self._known(connection))
+
+    def _known(self, connection: Connection) -> list[str]:
         if self._names is None:
             self._names = list(connection.scalars(_ALL))
-        check_constraints(connection, self._names)
+        return self._names
 
     def forget(self) -> None:
         """Look them up anew: a table may have been altered."""

@@ -77,15 +77,17 @@ def _session_on(connection: Connection) -> "DbSession | None":
 
 
 def _note_statement(
-    connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: object
+    connection: Connection, _cursor: object, statement: str, parameters: object, context: Any, _many: object
 ) -> None:
     """Stop a handler that sends what others' work in the transaction is not to share, or exactly-once cannot allow."""
     session = _session_on(connection)
     if session is None:
         return
     session._account.note(Effect.SQL)
+    session._put_off.look_at(statement, parameters)
     if session._at_hand is not None and not may_be_shared(statement) and not _is_savepoint(context):
         session._new_rows.forget_plans()
+        session._put_off.forget()
         session._deferred_constraints.forget()
         session._at_hand.on_unshared_statement(statement)
 

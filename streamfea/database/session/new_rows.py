@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from sqlalchemy import Table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
@@ -64,6 +65,9 @@ class NewRows:
         # The COPY that PostgreSQL works on, begun before its answer is waited for.
         self._started: Copying | None = None
         self.is_writing = False
+        # The tables of the first so many rows.
+        self._tables: set[Table] = set()
+        self._looked_at = 0
 
     def start(self, dispatch: Any) -> None:
         """Set objects aside from now on, unless somebody listens to the session's new objects."""
@@ -131,6 +135,26 @@ class NewRows:
         self.rows = []
 
     @property
+    def has_new(self) -> bool:
+        """Whether the record at hand has new objects that are not written."""
+        return bool(self._aside or self.ordinary)
+
+    def tables(self) -> set[Table]:
+        """Return the tables of the rows that are not written yet."""
+        if len(self.rows) < self._looked_at:
+            self._looked_at = 0
+            self._tables.clear()
+        if len(self.rows) > self._looked_at:
+            self._tables.update(row.layout.plan.table for row in self.rows[self._looked_at :])
+            self._looked_at = len(self.rows)
+        return self._tables
+
+    def tables_aside(self) -> set[Table]:
+        """Return the tables of the objects set aside."""
+        plans = (self._models[model] for model in set(map(type, self._aside)))
+        return {plan.table for plan in plans if plan is not None}
+
+    @property
     def are_pure(self) -> bool:
         """Whether there are no new objects but the rows of records that did nothing else."""
         return not (self.ordinary or self._aside or self._impure)
@@ -185,6 +209,7 @@ class NewRows:
         try:
             if started is not None:
                 started.finish()
+            session._put_off.send()
             with driver.pipeline():  # both in one round trip
                 also(driver)
                 driver.commit()
@@ -203,7 +228,8 @@ class NewRows:
         rows, self.rows = self.rows, []
         ordinary, self.ordinary = self.ordinary, {}
         started, self._started = self._started, None
-        isolation = CopyIsolation(session._connected(), self._impure, lambda some: _flush_rows(session, some), started)
+        impure = self._impure | session._put_off.statements.entry_ids()
+        isolation = CopyIsolation(session._connected(), impure, lambda some: _flush_rows(session, some), started)
         try:
             isolation.write(rows)
         except Exception:

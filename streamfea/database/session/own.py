@@ -101,6 +101,7 @@ class OwnTransaction:
         session = self.session
         self.end_record()
         self._new_rows.clear()
+        session._put_off.statements.clear()
         try:
             Session.invalidate(session) if self._is_half_ended else Session.close(session)
         except SQLAlchemyError:  # the connection is gone, and with it whatever the session held
@@ -145,6 +146,16 @@ class OwnTransaction:
 
     def before_statement(self) -> None:
         """Do what must come before a statement of the record."""
+
+    def on_changed_statement(self) -> None:
+        """Execute a statement that has waited, and is not what it was any more."""
+
+    def before_own_statement(self) -> None:
+        """Do what must come before the first statement of all."""
+
+    def put_off(self, statement: Any, given: Any) -> Any:  # noqa: ARG002 - for the transaction that many records share
+        """Have a statement wait, and return its result; None if it has to go now."""
+        return None
 
     def on_commit(self) -> None:
         """Commit."""

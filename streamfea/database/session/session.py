@@ -1,8 +1,8 @@
 """The session of handlers: SQLAlchemy's, which asks the current transaction before it would end it."""
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, UpdateBase, event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
@@ -16,6 +16,7 @@ from streamfea.database.session.connection import listen_to, note_connection
 from streamfea.database.session.enclosed import EnclosedTransaction
 from streamfea.database.session.new_rows import NewRows
 from streamfea.database.session.own import OwnTransaction
+from streamfea.database.session.put_off import Known, PutOff
 from streamfea.database.session.shared import SharedTransaction
 from streamfea.orm.internals import is_known
 
@@ -46,9 +47,15 @@ class DbSession(Session):
     entries: tuple[Entry, ...] = ()
 
     def __init__(
-        self, *args: Any, plans: Plans | None = None, deferred: DeferredConstraints | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        plans: Plans | None = None,
+        deferred: DeferredConstraints | None = None,
+        known: Known | None = None,
+        **kwargs: Any,
     ) -> None:
         self._new_rows = NewRows(plans)
+        self._put_off = PutOff(self, known)
         super().__init__(*args, **kwargs)
         self._account = Account()
         self._deferred_constraints = deferred or DeferredConstraints()
@@ -71,6 +78,18 @@ class DbSession(Session):
         """Add an object, which is committed with its record."""
         if not self._new_rows.take(instance, self):
             super().add(instance, _warn=_warn)
+
+    if not TYPE_CHECKING:  # SQLAlchemy's own signatures are for users to see
+
+        def execute(self, statement: Any, params: Any = None, **kwargs: Any) -> Any:
+            """Execute a statement; one whose result nobody looks at may wait for others of its batch."""
+            if self._at_hand is None or kwargs or not isinstance(statement, UpdateBase):
+                return super().execute(statement, params, **kwargs)
+            result = self._at_hand.put_off(statement, params)
+            if result is None:
+                result = super().execute(statement, params)
+                self._put_off.end_watching()
+            return result
 
     def flush(self, objects: Any = None) -> None:
         """Write all changes to the database."""
@@ -160,9 +179,10 @@ class DbSession(Session):
             return super().connection()
 
     def _write_rows(self) -> None:
-        """Write the rows of records that have ended."""
+        """Send the statements that wait, and write the rows of records that have ended."""
         with self._new_rows.writing():
             try:
+                self._put_off.send()
                 self._new_rows.write(self)
             except Exception:
                 self._account.note(Effect.SPOILED)
@@ -176,7 +196,8 @@ class Sessions:
         self.engine = engine
         self._failures = begin_failures(engine)
         # SQLAlchemy's, which listeners can be told of.
-        self.factory = sessionmaker(engine, class_=DbSession, plans=plans, deferred=DeferredConstraints())
+        known = Known() if is_known() else None
+        self.factory = sessionmaker(engine, class_=DbSession, plans=plans, deferred=DeferredConstraints(), known=known)
 
     def __call__(self) -> DbSession:
         """Return a session of no record."""

@@ -19,6 +19,7 @@ from streamfea.core.entry import Entry
 from streamfea.database.connection.failures import BeginFailures
 from streamfea.database.session.account import Effect
 from streamfea.database.session.own import OwnTransaction
+from streamfea.database.session.stops import OwnTransactionRequired, StartAgain
 from streamfea.orm.internals import count_listeners, deleted_in, holds_objects, is_known, root_transaction
 
 if TYPE_CHECKING:
@@ -43,20 +44,6 @@ _OWN_EVENTS = (
 _EVENTS = tuple(name for name, event in vars(SessionEvents).items() if isfunction(event) and not name.startswith("_"))
 # As many flushes as a commit does until listeners leave nothing to flush (SQLAlchemy, `Session.commit`).
 _MOST_FLUSHES = 100
-
-
-class OwnTransactionRequired(BaseException):
-    """Stops a handler that would end or leave a transaction with others' writes in it.
-
-    Not an `Exception`, so that a handler's `except Exception` does not hide it.
-    """
-
-
-class StartAgain(BaseException):
-    """Stops a handler that asks for the database when its batch has to start again first.
-
-    Not an `Exception`, so that a handler's `except Exception` does not hide it.
-    """
 
 
 class SharedTransaction(OwnTransaction):
@@ -98,6 +85,7 @@ class SharedTransaction(OwnTransaction):
         self._root = Session.begin(session)
         self._before_first = before_first
         self._new_rows.start(session.dispatch)
+        session._put_off.start()
         self._listeners, self._heard = count_listeners(), self._hears()
         self._attributes = frozenset(session.__dict__)
 
@@ -149,6 +137,8 @@ class SharedTransaction(OwnTransaction):
         """
         session, account = self.session, self._account
         if account.effect is not Effect.LEFT and self._is_intact and self._stopped is None:
+            if session._put_off:
+                session._put_off.end_record(session.entry.id, self._new_rows.tables_aside())
             self._new_rows.keep(session, session.entry.id, pure=account.effect is Effect.NONE)
             if self._has_to_flush():
                 self._flush_record()
@@ -168,6 +158,7 @@ class SharedTransaction(OwnTransaction):
         It does when the record sent no SQL.
         """
         self._new_rows.forget_aside()
+        self.session._put_off.statements.leave_out([self.session.entry.id])
         if self._account.effect is not Effect.NONE or not self._is_intact:
             return False
         Session.expunge_all(self.session)
@@ -188,6 +179,7 @@ class SharedTransaction(OwnTransaction):
     def leave_out(self, entry_ids: Container[str]) -> None:
         """Let go of the rows of records that are not to be written after all."""
         self._new_rows.leave_out(entry_ids)
+        self.session._put_off.statements.leave_out(entry_ids)
 
     def start_writing(self) -> None:
         """Begin the COPY of kept records' rows, if nothing else is to be written; the commit waits for its end."""
@@ -210,7 +202,14 @@ class SharedTransaction(OwnTransaction):
 
         Raises what is no single record's doing, and what cannot be undone by leaving out rows.
         """
-        return self._new_rows.write_those_of_the_good(self.session)
+        failed = self._new_rows.write_those_of_the_good(self.session)
+        self.session._put_off.send()
+        return failed
+
+    @property
+    def culprit(self) -> str | None:
+        """The entry whose statement has failed when it went with others."""
+        return self.session._put_off.statements.culprit
 
     def commit(self) -> None:
         """Commit."""
@@ -265,9 +264,19 @@ class SharedTransaction(OwnTransaction):
     def before_statement(self) -> None:
         """Call `before_first`, and write the rows of earlier records."""
         self.start()
-        if self._new_rows.rows and not self._new_rows.is_writing:
+        if (self._new_rows.rows or self.session._put_off) and not self._new_rows.is_writing:
             self._account.note(Effect.SQL)
             self.session._write_rows()
+
+    def before_own_statement(self) -> None:
+        """Call `before_first`."""
+        self.start()
+
+    def put_off(self, statement: Any, given: Any) -> Any:
+        """Have a statement wait, unless the record has begun a savepoint."""
+        if self._account.effect >= Effect.SPOILED or root_transaction(self.session) is not self._root:
+            return None
+        return self.session._put_off.take(statement, given)
 
     def _leave(self) -> NoReturn:
         """Stop the record."""
@@ -275,7 +284,7 @@ class SharedTransaction(OwnTransaction):
         raise OwnTransactionRequired
 
     on_commit = on_rollback = on_begin = on_close = on_reset = on_expunge_all = on_invalidate = on_prepare = _leave
-    on_options = _leave
+    on_options = on_changed_statement = _leave
 
     def on_driver(self, connection: Connection) -> None:  # noqa: ARG002 - as in the class above
         """Stop the record."""
