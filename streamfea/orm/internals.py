@@ -28,6 +28,7 @@ __all__ = [
     "ModelMeta",
     "attach",
     "bind_processors_of",
+    "cache_key_of",
     "cached_compiled",
     "configure",
     "count_listeners",
@@ -162,6 +163,12 @@ def cached_compiled(
     """
     compiled, own, _, _ = statement._compile_w_cache(dialect, compiled_cache=cache, column_keys=column_keys)
     return (None if own is None else compiled), own
+
+
+def cache_key_of(statement: Any) -> Any:
+    """Return what statements of a kind have in common, whatever their values, or None: `_generate_cache_key()`."""
+    key = statement._generate_cache_key()
+    return None if key is None else key.key
 
 
 def bind_processors_of(compiled: SQLCompiler) -> dict[str, Any]:

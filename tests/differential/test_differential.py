@@ -6,6 +6,7 @@ from tests.differential import (
     kinds_of_defaults,
     kinds_of_drivers,
     kinds_of_listeners,
+    kinds_of_lookups,
     kinds_of_objects,
     kinds_of_sessions,
     kinds_of_statements,
@@ -18,6 +19,7 @@ _KINDS = {
     for module in (
         kinds_of_defaults,
         kinds_of_listeners,
+        kinds_of_lookups,
         kinds_of_objects,
         kinds_of_sessions,
         kinds_of_statements,

@@ -65,9 +65,6 @@ class NewRows:
         # The COPY that PostgreSQL works on, begun before its answer is waited for.
         self._started: Copying | None = None
         self.is_writing = False
-        # The tables of the first so many rows.
-        self._tables: set[Table] = set()
-        self._looked_at = 0
 
     def start(self, dispatch: Any) -> None:
         """Set objects aside from now on, unless somebody listens to the session's new objects."""
@@ -138,16 +135,6 @@ class NewRows:
     def has_new(self) -> bool:
         """Whether the record at hand has new objects that are not written."""
         return bool(self._aside or self.ordinary)
-
-    def tables(self) -> set[Table]:
-        """Return the tables of the rows that are not written yet."""
-        if len(self.rows) < self._looked_at:
-            self._looked_at = 0
-            self._tables.clear()
-        if len(self.rows) > self._looked_at:
-            self._tables.update(row.layout.plan.table for row in self.rows[self._looked_at :])
-            self._looked_at = len(self.rows)
-        return self._tables
 
     def tables_aside(self) -> set[Table]:
         """Return the tables of the objects set aside."""

@@ -144,13 +144,13 @@ class OwnTransaction:
 
     # What its record asks for
 
-    def before_statement(self) -> None:
+    def before_statement(self, clause: Any = None) -> None:
         """Do what must come before a statement of the record."""
 
     def on_changed_statement(self) -> None:
         """Execute a statement that has waited, and is not what it was any more."""
 
-    def before_own_statement(self) -> None:
+    def start(self) -> None:
         """Do what must come before the first statement of all."""
 
     def put_off(self, statement: Any, given: Any) -> Any:  # noqa: ARG002 - for the transaction that many records share

@@ -14,9 +14,11 @@ from sqlalchemy import Engine, Table
 from sqlalchemy.orm import Session
 
 from streamfea.database.session.account import Effect
+from streamfea.database.waiting.contents import Contents
 from streamfea.database.waiting.footprints import EVERYTHING, Footprint, Footprints, is_of_one_table
 from streamfea.database.waiting.forms import Bound, Form, Forms, Trust, Values
 from streamfea.database.waiting.frozen import copied
+from streamfea.database.waiting.lookups import Lookups
 from streamfea.database.waiting.results import WaitingResult, is_held
 from streamfea.database.waiting.statements import Waiting, WaitingStatements
 from streamfea.orm.internals import count_listeners, deleted_in, holds_objects
@@ -33,6 +35,7 @@ class Known:
     def __init__(self) -> None:
         self.forms = Forms()
         self.footprints = Footprints()
+        self.lookups = Lookups()
 
     def forget(self) -> None:
         """Look all of it up anew: a name may stand for another table from now on."""
@@ -50,6 +53,7 @@ class PutOff:
         self._listeners = 0
         # A form, and the values that SQLAlchemy should send for it now.
         self._watched: tuple[Form, Values] | None = None
+        self._contents = Contents()
         self.statements = WaitingStatements()
 
     def __bool__(self) -> bool:
@@ -80,6 +84,13 @@ class PutOff:
             return None
         return self._wait(bound, given)
 
+    @property
+    def has_nothing_to_flush(self) -> bool:
+        """Whether the record has changed nothing: what earlier records left may wait until a query asks for it."""
+        session: Any = self._session
+        changes = session._new_rows.has_new or deleted_in(session) or session.identity_map.check_modified()
+        return self._takes and not changes
+
     def look_at(self, sql: str, values: object) -> None:
         """Compare a statement that SQLAlchemy sends with the form that it should have."""
         if self._watched is not None and self._watched[0].sql == sql:
@@ -91,6 +102,22 @@ class PutOff:
         if self._watched is not None:
             form, self._watched = self._watched[0], None
             form.trust = Trust.NO if form.trust is Trust.NOT_YET else form.trust
+
+    def is_apart_from(self, clause: Any) -> bool:
+        """Tell whether a statement is a SELECT to which nothing that waits, rows included, makes any difference."""
+        known, session = self._known, self._session
+        if known is None or not isinstance(session.bind, Engine):
+            return False
+        lookup = known.lookups.of(clause, session.bind.dialect)
+        if lookup is None:
+            return False
+        reading = known.footprints.of_reading(lookup.table, session._connected)
+        if reading is EVERYTHING or self.statements.meet(reading):
+            return False
+        rows = session._new_rows.rows
+        tables = self._contents.tables(rows)
+        met = [table for table in tables if reading.meets(self._footprint(table, adds_only=True))]
+        return all(self._contents.lack(rows, table, lookup.equal) for table in met)
 
     def end_record(self, entry_id: str, tables: Iterable[Table]) -> None:
         """Have the statements go if somebody may look at a result later, or rows of `tables` must not overtake them."""
@@ -130,7 +157,7 @@ class PutOff:
     def _start(self) -> None:
         at_hand = self._session._at_hand
         if at_hand is not None:
-            at_hand.before_own_statement()
+            at_hand.start()
 
     def _execute(self, waiting: Waiting) -> None:
         session = self._session
@@ -141,7 +168,10 @@ class PutOff:
 
     def _wait(self, bound: Bound, given: dict[str, Any]) -> WaitingResult | None:
         footprint = self._footprint_of(bound.form)
-        if any(footprint.meets(self._footprint(table, adds_only=True)) for table in self._session._new_rows.tables()):
+        if any(
+            footprint.meets(self._footprint(table, adds_only=True))
+            for table in self._contents.tables(self._session._new_rows.rows)
+        ):
             return None
         values = bound.values(given)
         if values is None:

@@ -93,6 +93,8 @@ class DbSession(Session):
 
     def flush(self, objects: Any = None) -> None:
         """Write all changes to the database."""
+        if self._at_hand is not None and self._put_off.has_nothing_to_flush:
+            return
         self._account.note(Effect.SQL)
         self._write_rows()
         with self._new_rows.writing():
@@ -161,7 +163,7 @@ class DbSession(Session):
         if self._at_hand is not None:
             if kwargs.get("bind") is not None:
                 self._at_hand.on_options()
-            self._at_hand.before_statement()
+            self._at_hand.before_statement(kwargs.get("clause"))
         return super().get_bind(*args, **kwargs)
 
     @property

@@ -261,16 +261,13 @@ class SharedTransaction(OwnTransaction):
 
     # What its record asks for
 
-    def before_statement(self) -> None:
-        """Call `before_first`, and write the rows of earlier records."""
+    def before_statement(self, clause: Any = None) -> None:
+        """Call `before_first`, and write what earlier records left unless `clause` cannot meet it."""
         self.start()
-        if (self._new_rows.rows or self.session._put_off) and not self._new_rows.is_writing:
+        put_off = self.session._put_off
+        if not self._new_rows.is_writing and (self._new_rows.rows or put_off) and not put_off.is_apart_from(clause):
             self._account.note(Effect.SQL)
             self.session._write_rows()
-
-    def before_own_statement(self) -> None:
-        """Call `before_first`."""
-        self.start()
 
     def put_off(self, statement: Any, given: Any) -> Any:
         """Have a statement wait, unless the record has begun a savepoint."""
