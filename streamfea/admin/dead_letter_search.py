@@ -8,6 +8,7 @@ from typing import NamedTuple
 import regex
 from redis import Redis
 
+from streamfea.admin.causes import cause_of
 from streamfea.admin.choice import duration, entry_ids
 from streamfea.config.sections import Queue
 from streamfea.core.durations import to_ms
@@ -42,6 +43,7 @@ class Selection:
         error_type: str | None = None,
         match: str | None = None,
         since: str | None = None,
+        cause: str | None = None,
     ) -> "Selection":
         """Parse what a person has written; raise `UsageError` if a part of it means nothing."""
         try:
@@ -49,14 +51,14 @@ class Selection:
         except regex.error as error:
             raise UsageError(f"{printable(match or '')!r} is not a regular expression: {error}") from error
         within = None if since is None else duration(since)
-        return cls(entry_ids(ids), DeadLetterFilter(reason, error_type, pattern), within)
+        return cls(entry_ids(ids), DeadLetterFilter(reason, error_type, pattern, cause=cause_of(cause)), within)
 
     def must_be_some(self, *, everything: bool) -> None:
         """Refuse to take all when that was not asked for, or was asked for along with ids."""
         if everything and self.ids:
             raise UsageError("ids and --all are given", remedy="name ids, or give --all")
         if not everything and not self.ids and self.since is None and self.filters == DeadLetterFilter():
-            remedy = "add ids, or a filter (--reason, --error-type, --match, --since), or --all"
+            remedy = "add ids, or a filter (--cause, --reason, --error-type, --match, --since), or --all"
             raise UsageError("which dead letters are meant?", remedy=remedy)
 
     def takes(self, now_ms: int) -> Callable[[DeadLetter], bool]:

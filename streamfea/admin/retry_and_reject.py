@@ -11,6 +11,7 @@ from streamfea.core.durations import format_duration
 from streamfea.core.printable import printable
 from streamfea.core.wording import counted, human_ms, listed
 from streamfea.errors import StreamfeaError
+from streamfea.streams.operating.causes import entries_of_cause
 from streamfea.streams.operating.pending import PendingFilter, pending_entries
 from streamfea.streams.operating.retry_and_reject import Intervention, consumers_not_at_work, make_due, reject
 from streamfea.streams.operating.status import queue_status
@@ -21,17 +22,21 @@ _AT_ONCE = 200
 
 
 class RetryPending(Job):
-    """Makes pending entries due now, those with these ids or all: a worker takes them within a second.
+    """Makes pending entries due now: those with these ids, those that failed of this `cause`, or all.
 
-    What a worker may be running at this moment is left to it, or it would be done twice; with `force` it is not.
+    A worker takes them within a second. What a worker may be running at this moment is left to it, or it would be done
+    twice; with `force` it is not.
     """
 
     doing = "making due"
 
-    def __init__(self, client: Redis, queue: Queue, ids: Sequence[str] | None, *, force: bool = False) -> None:
+    def __init__(
+        self, client: Redis, queue: Queue, ids: Sequence[str] | None, *, cause: str | None = None, force: bool = False
+    ) -> None:
         self._client = client
         self._queue = queue
         self._ids = ids
+        self._cause = cause
         self._force = force
         self.due = 0
         """How many entries are due now."""
@@ -59,6 +64,8 @@ class RetryPending(Job):
     def _wanted(self) -> Iterable[str]:
         if self._ids is not None:
             return self._ids
+        if self._cause is not None:
+            return entries_of_cause(self._client, self._queue.ref, self._cause)
         found = pending_entries(self._client, self._queue.ref, self._queue.claim_idle, PendingFilter())
         return (entry.id for entry in found)
 

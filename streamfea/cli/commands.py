@@ -33,6 +33,10 @@ LISTED = {
         "status", "Look",
         "Show, for each queue, how much is waiting, being worked on, being retried, and dead, and what is wrong.",
     ),
+    "causes": Listed(
+        "causes", "Look",
+        "Show why records fail: failures grouped by cause, retried ones and dead letters together.",
+    ),
     "pending": Listed(
         "pending", "Look", "List what was delivered and is not acknowledged, oldest first, and why it failed."
     ),

@@ -23,7 +23,15 @@ from streamfea.cli.common import (
     print_json,
     read_settings,
 )
-from streamfea.cli.dead_choice import AllOption, ErrorTypeOption, IdsArgument, MatchOption, ReasonOption, SinceOption
+from streamfea.cli.dead_choice import (
+    AllOption,
+    CauseOption,
+    ErrorTypeOption,
+    IdsArgument,
+    MatchOption,
+    ReasonOption,
+    SinceOption,
+)
 from streamfea.cli.dead_moves import purge_letters, replay_letters
 from streamfea.cli.progress import run
 from streamfea.cli.rendering import plain, print_errors
@@ -62,6 +70,7 @@ def list_letters(
     error_type: ErrorTypeOption = None,
     match: MatchOption = None,
     since: SinceOption = None,
+    cause: CauseOption = None,
     limit: Annotated[
         int | None,
         typer.Option(min=1, help="Show so many at most; if not given, 100, and all with --json.", show_default=False),
@@ -76,7 +85,7 @@ def list_letters(
 
     Example: streamfea dead list events --reason failed --since 1h
     """
-    selection = Selection.of(ids or [], reason, error_type, match, since)
+    selection = Selection.of(ids or [], reason, error_type, match, since, cause)
     at_most = None if everything else limit or (None if json else _SHOWN)
     settings = read_settings(config)
     chosen = settings.select([queue] if queue else [])
@@ -110,6 +119,7 @@ def show_letters(
     error_type: ErrorTypeOption = None,
     match: MatchOption = None,
     since: SinceOption = None,
+    cause: CauseOption = None,
     json: JsonOption = False,
     config: ConfigOption = None,
     _debug: DebugOption = False,
@@ -120,7 +130,7 @@ def show_letters(
     """
     settings = read_settings(config)
     queues, ids = queues_and_ids(settings, queue_and_ids or [])
-    selection = Selection.of(ids, reason, error_type, match, since)
+    selection = Selection.of(ids, reason, error_type, match, since, cause)
     selection.must_be_some(everything=everything)
     with open_client(settings) as client:
         searches = [(queue, Search(client, queue, selection)) for queue in queues]
@@ -144,6 +154,7 @@ def _as_row(queue: Queue, letter: DeadLetter) -> dict[str, Any]:
         "deliveries": letter.deliveries,
         "failed_at": letter.failed_at,
         "consumer": letter.consumer,
+        "cause": letter.cause,
     }
 
 

@@ -6,7 +6,7 @@ import typer
 
 from streamfea.streams.operating.dead_letters import Reason
 
-__all__ = ["AllOption", "ErrorTypeOption", "IdsArgument", "MatchOption", "ReasonOption", "SinceOption"]
+__all__ = ["AllOption", "CauseOption", "ErrorTypeOption", "IdsArgument", "MatchOption", "ReasonOption", "SinceOption"]
 
 IdsArgument = Annotated[
     list[str] | None,
@@ -28,4 +28,8 @@ MatchOption = Annotated[
 ]
 SinceOption = Annotated[
     str | None, typer.Option("--since", help="Only those that died in the last 1h, say.", show_default=False)
+]
+CauseOption = Annotated[
+    str | None,
+    typer.Option("--cause", help="Only failures of this cause, as `causes` names it.", show_default=False),
 ]

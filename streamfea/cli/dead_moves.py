@@ -15,7 +15,15 @@ from streamfea.admin.dead_letters import (
 )
 from streamfea.admin.servers import open_client
 from streamfea.cli.common import ConfigOption, DebugOption, OneQueueArgument, console, read_settings
-from streamfea.cli.dead_choice import AllOption, ErrorTypeOption, IdsArgument, MatchOption, ReasonOption, SinceOption
+from streamfea.cli.dead_choice import (
+    AllOption,
+    CauseOption,
+    ErrorTypeOption,
+    IdsArgument,
+    MatchOption,
+    ReasonOption,
+    SinceOption,
+)
 from streamfea.cli.progress import run
 from streamfea.config.sections import Queue
 from streamfea.core.printable import printable
@@ -35,6 +43,7 @@ def replay_letters(
     error_type: ErrorTypeOption = None,
     match: MatchOption = None,
     since: SinceOption = None,
+    cause: CauseOption = None,
     dry_run: _DryRun = False,
     config: ConfigOption = None,
     _debug: DebugOption = False,
@@ -45,7 +54,7 @@ def replay_letters(
 
     Example: streamfea dead replay events --error-type KeyError --dry-run
     """
-    selection = Selection.of(ids or [], reason, error_type, match, since)
+    selection = Selection.of(ids or [], reason, error_type, match, since, cause)
     selection.must_be_some(everything=everything)
     settings = read_settings(config)
     [chosen] = settings.select([queue])
@@ -71,6 +80,7 @@ def purge_letters(
     error_type: ErrorTypeOption = None,
     match: MatchOption = None,
     since: SinceOption = None,
+    cause: CauseOption = None,
     dry_run: _DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     config: ConfigOption = None,
@@ -80,7 +90,7 @@ def purge_letters(
 
     Example: streamfea dead purge events --reason rejected --since 7d
     """
-    selection = Selection.of(ids or [], reason, error_type, match, since)
+    selection = Selection.of(ids or [], reason, error_type, match, since, cause)
     selection.must_be_some(everything=everything)
     settings = read_settings(config)
     [chosen] = settings.select([queue])

@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
+from streamfea.admin.causes import cause_of
 from streamfea.admin.choice import entry_ids
 from streamfea.admin.retry_and_reject import RejectPending, RetryPending
 from streamfea.admin.servers import open_client
 from streamfea.cli.common import ConfigOption, DebugOption, OneQueueArgument, console, read_settings
+from streamfea.cli.dead_choice import CauseOption
 from streamfea.cli.progress import run
 from streamfea.errors import UsageError
 
@@ -24,6 +26,7 @@ def retry(
     queue: OneQueueArgument,
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Pending entries.", show_default=False)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Whatever is pending in the queue.")] = False,
+    cause: CauseOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also what a worker may be running: it may be done twice then.")
     ] = False,
@@ -37,18 +40,17 @@ def retry(
     Example: streamfea retry events --all
     """
     wanted = entry_ids(ids or [])
-    if bool(wanted) == everything:
-        found = "ids and --all are given" if wanted else "no entry is named"
-        raise UsageError(found, remedy="name the ids of pending entries, or give --all")
+    if [bool(wanted), everything, cause is not None].count(True) != 1:
+        raise UsageError("which entries are meant?", remedy="name ids of pending entries, or give --all, or --cause")
     settings = read_settings(config)
     [chosen] = settings.select([queue])
     with open_client(settings) as client:
-        job = RetryPending(client, chosen, None if everything else wanted, force=force)
+        job = RetryPending(client, chosen, wanted or None, cause=cause_of(cause), force=force)
         run(job)
     console().print(f"{queue}: {job.so_far()}.", markup=False)
     if job.due and job.lacks_worker:
         console().print(f"No worker is there to take them: run `streamfea consume {queue}`.", markup=False)
-    if everything and job.left_to_workers is not None:
+    if not wanted and job.left_to_workers is not None:
         _print_line(str(job.left_to_workers))
     job.fail_if_undone()
 

@@ -70,11 +70,11 @@ class Settlement:
 
     def bury_without_record(self, entry: Entry, problem: str) -> None:
         """Bury an entry that holds no record."""
-        self._bury([(entry, "no-record", LastError("NoRecord", problem))], self._group.now_ms())
+        self._bury([(entry, "no-record", LastError.of("NoRecord", problem))], self._group.now_ms())
 
     def settle_death(self, claimed: Claimed, reason: Reason, how: str) -> None:
         """Postpone or bury an entry in whose own run the process died."""
-        last_error = LastError("ProcessDied", f"the worker died while this record ran alone: {how}")
+        last_error = LastError.of("ProcessDied", f"the worker died while this record ran alone: {how}")
         entry = Entry(self._ref.queue, self._ref.stream, claimed.id, {}, claimed.deliveries)
         if claimed.deliveries >= self._max_deliveries:
             self._bury([(entry, reason, last_error)], self._group.now_ms())
@@ -140,8 +140,9 @@ def _failure(entry_id: str, last_error: LastError, then: str) -> Failure:
 
 def _last_error(error: BaseException | None) -> LastError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    frames = _traceback(error) if error is not None else ""
-    return LastError(type(cause).__name__, _printable(_message(cause)), _printable(frames[-_LONGEST_TRACEBACK:]))
+    frames = _printable(_traceback(error)[-_LONGEST_TRACEBACK:]) if error is not None else ""
+    kind, message = type(cause).__name__, _printable(_message(cause))
+    return LastError.of(kind, message, frames, by_postgresql=cause is not error)
 
 
 def _message(error: BaseException | None) -> str:

@@ -93,6 +93,7 @@ def test_a_listing_says_what_died_when_and_why(lone: Project, client: Redis) -> 
         "deliveries",
         "failed_at",
         "consumer",
+        "cause",
     }
     assert (letter["id"], letter["reason"], letter["error_type"]) == (letter_id, "failed", "KeyError")
     assert (letter["deliveries"], letter["consumer"]) == (5, "host-1-1-ab")

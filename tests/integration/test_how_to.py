@@ -71,7 +71,10 @@ def test_what_failed_is_replayed_after_the_bug_is_mended(system: System) -> None
     system.add(1)
     with page.running_also("streamfea consume readings"):
         wait_until(lambda: "retrying" in page.also("streamfea pending"), "the record has failed")
-    [pending, dead] = page.run("streamfea pending readings", "streamfea dead list readings")
+    [causes, pending, dead] = page.run(
+        "streamfea causes readings", "streamfea pending readings", "streamfea dead list readings"
+    )
+    assert "KeyError: 'celsius' in readings.py:" in causes
     assert "KeyError" in pending
     page.run("streamfea retry readings --all")
     system.write("streamfea.toml", system.redis, retention="7d", backoff="1ms")

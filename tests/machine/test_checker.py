@@ -34,7 +34,7 @@ def all_is_well() -> tuple[History, Final]:
 
 
 def letter(number: int, reason: str, entry_id: str = "1000-2", letter_id: str = "2000-0") -> DeadLetter:
-    return DeadLetter(letter_id, entry_id, reason, "", "", "", 1, "", "", {b"number": str(number).encode()})
+    return DeadLetter(letter_id, entry_id, reason, "", "", "", 1, "", "", "", {b"number": str(number).encode()})
 
 
 def sorts(history: History, final: Final, *, exactly_once: bool = True) -> list[str]:

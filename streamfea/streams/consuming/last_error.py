@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import PurePath
 from typing import Self
 
+from streamfea.core.cause import fingerprint
 from streamfea.streams.connection.names import NAME_ERRORS
 
 # Without generated code, whose file is called <string> or the like.
-_FRAME = re.compile(r'^  File "([^<"][^"]*)", line (\d+)', re.MULTILINE)
+_FRAME = re.compile(r'^  File "([^<"][^"]*)", line (\d+)(?:, in (.*))?$', re.MULTILINE)
 _OURS = r"streamfea[/\\](?:core|database|handlers|orm|processes|streams|worker)"
 _LIBRARY = re.compile(rf"[/\\](?:site-packages|lib[/\\]python[0-9.]+|{_OURS})[/\\]")
 _NEVER_A_HANDLER = re.compile(rf"[/\\](?:site-packages[/\\](?:sqlalchemy|psycopg)|{_OURS})[/\\]")
@@ -21,6 +22,7 @@ class LastError:
 
     `due_ms` and `failed_at_ms` are milliseconds since the epoch on Redis' clock. `alone` names the consumer in which
     the entry runs alone right now: where it still stands after that consumer has died, this entry was its death.
+    `cause` is the fingerprint that failures of one cause share.
     """
 
     type: str = ""
@@ -29,6 +31,15 @@ class LastError:
     failed_at_ms: int = 0
     due_ms: int = 0
     alone: str = ""
+    cause: str = ""
+
+    @classmethod
+    def of(cls, error_type: str, error: str, traceback: str = "", *, by_postgresql: bool = False) -> Self:
+        """Return the error with the fingerprint of its cause; PostgreSQL's messages name columns in double quotes."""
+        found = cls(error_type, error, traceback)
+        frame = found._frame
+        place = f"{PurePath(frame[0]).name}:{frame[2]}" if frame else ""
+        return replace(found, cause=fingerprint(error_type, error, place, keeps_names=by_postgresql))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> "Self | None":
@@ -56,10 +67,16 @@ class LastError:
 
         A handler may be installed like a library, so lines of libraries count where no other lines are.
         """
-        frames = _FRAME.findall(self.traceback)
+        frame = self._frame
+        return f"{PurePath(frame[0]).name}:{frame[1]}" if frame else ""
+
+    @property
+    def _frame(self) -> tuple[str, str, str] | None:
+        """The file, the line and the function of that line."""
+        frames: list[tuple[str, str, str]] = _FRAME.findall(self.traceback)
         own = [frame for frame in frames if not _LIBRARY.search(frame[0])]
         own = own or [frame for frame in frames if not _NEVER_A_HANDLER.search(frame[0])]
-        return f"{PurePath(own[-1][0]).name}:{own[-1][1]}" if own else ""
+        return own[-1] if own else None
 
     @property
     def summary(self) -> str:

@@ -74,6 +74,7 @@ class DeadLetter:
     deliveries: int
     failed_at: str
     consumer: str
+    cause: str
     fields: dict[bytes, bytes]
 
     @property
@@ -99,20 +100,23 @@ class DeadLetter:
 class DeadLetterFilter:
     """Which dead letters to look at; the default is all.
 
-    `match` is searched in the type and text of the error, and in the values of the entry's fields; `since_ms` is in
-    milliseconds since the epoch.
+    `cause` is the beginning of a cause. `match` is searched in the type and text of the error, and in the values of the
+    entry's fields. `since_ms` is in milliseconds since the epoch.
     """
 
     reason: Reason | None = None
     error_type: str | None = None
     match: "regex.Pattern[str] | None" = None
     since_ms: int | None = None
+    cause: str | None = None
 
     def takes(self, letter: DeadLetter) -> bool:
         """Tell whether a letter is wanted."""
         if self.reason is not None and letter.reason != self.reason:
             return False
         if self.error_type is not None and letter.error_type != self.error_type:
+            return False
+        if self.cause is not None and not letter.cause.startswith(self.cause):
             return False
         if self.since_ms is not None and letter.failed_at_ms < self.since_ms:
             return False
@@ -212,6 +216,7 @@ def provenance(
         "error": last_error.error,
         "traceback": last_error.traceback,
         "failed-at": datetime.fromtimestamp(failed_at_ms / 1000, tz=UTC).isoformat(timespec="milliseconds"),
+        "cause": last_error.cause,
     }
 
 
@@ -271,5 +276,6 @@ def _dead_letter(letter_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
         deliveries=int(deliveries) if deliveries.isdecimal() else 0,
         failed_at=says("failed-at"),
         consumer=name_of(fields.get(f"{_PROVENANCE}consumer".encode(), b"")),
+        cause=says("cause"),
         fields={name: value for name, value in fields.items() if name not in _NAMES},
     )

@@ -26,7 +26,7 @@ __all__ = ["Intervention", "InterventionResult", "consumers_not_at_work", "make_
 
 InterventionResult = Literal["due", "rejected", "in hand", "not pending"]
 
-_BY_OPERATOR = LastError("RejectedByOperator", "rejected by an operator; it had not failed before")
+_BY_OPERATOR = LastError.of("RejectedByOperator", "rejected by an operator; it had not failed before")
 # An entry may go from worker to worker while we look; so often we look again.
 _TRIES = 5
 
