@@ -6,18 +6,26 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from redis import Redis
-from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as NoAnswer
 
 from streamfea.config.sections import Queue
 from streamfea.core.advice import Advice
 from streamfea.core.durations import to_ms
 from streamfea.core.wording import counted, human_ms
 from streamfea.streams.connection.errors import told
-from streamfea.streams.operating.status import QueueStatus, queue_status
+from streamfea.streams.operating.status import QueueStatus, StatusReader
 
-__all__ = ["Figures", "Thresholds", "Unreadable", "by_trouble", "figures_of", "rates_between", "total_of", "wrong_with"]
+__all__ = [
+    "Figures",
+    "Thresholds",
+    "Unreadable",
+    "by_trouble",
+    "figures_of",
+    "rates_between",
+    "readable",
+    "total_of",
+    "wrong_with",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +66,17 @@ class Thresholds:
 
 def figures_of(client: Redis, queues: Sequence[Queue]) -> list[Figures]:
     """Return the figures of each queue, or the error of its keys; raise when the whole server is away."""
-    return [_figures(client, queue) for queue in queues]
+    return readable(queues, StatusReader(client).read(queues))
 
 
-def _figures(client: Redis, queue: Queue) -> Figures:
-    try:
-        return queue_status(client, queue)
-    except (NoConnection, NoAnswer):
-        raise
-    except RedisError as error:
-        return Unreadable(queue.name, queue.stream, queue.group, f"stream {queue.stream}: {told(error)}")
+def readable(queues: Sequence[Queue], found: Sequence[QueueStatus | RedisError]) -> list[Figures]:
+    """Return the figures of each queue, those that could not be read as people are told."""
+    return [
+        Unreadable(queue.name, queue.stream, queue.group, f"stream {queue.stream}: {told(figures)}")
+        if isinstance(figures, RedisError)
+        else figures
+        for queue, figures in zip(queues, found, strict=True)
+    ]
 
 
 def by_trouble(figures: Sequence[Figures]) -> list[Figures]:
@@ -118,7 +127,7 @@ def _rate(last: QueueStatus | None, now: Figures, seconds: float) -> float | Non
 
 def total_of(known: Sequence[QueueStatus]) -> QueueStatus:
     """Return the figures of several queues together."""
-    summed = ("length", "lag", "pending", "retrying", "dead", "consumers")
+    summed = ("length", "lag", "pending", "retrying", "dead", "consumers", "backlog")
     backlogs = [status.legacy_backlog for status in known if status.legacy_backlog is not None]
     return replace(
         known[0],

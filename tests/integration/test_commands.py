@@ -50,7 +50,7 @@ def test_status_is_right_before_there_is_anything(project: Project) -> None:
     assert figures == {
         "queue": "q", "stream": project.stream, "group": "streamfea", "length": 0, "lag": 0,
         "lag_ms": None, "lag_exact": True, "entries_read": 0, "error": None, "pending": 0, "retrying": 0, "dead": 0,
-        "oldest_pending_ms": None, "consumers": 0, "legacy_backlog": None,
+        "oldest_pending_ms": None, "consumers": 0, "backlog": 0, "legacy_backlog": None,
     }  # fmt: skip
     assert project.json("pending") == []
 

@@ -18,7 +18,7 @@ from streamfea.streams.connection.names import name_of
 from streamfea.streams.connection.scripts import Scripts
 from streamfea.streams.consuming.name_lock import NameHolder, NameLock
 
-__all__ = ["Alive", "Member", "forget_all_idle", "forget_if_idle", "members"]
+__all__ = ["Alive", "Member", "forget_all_idle", "forget_if_idle", "is_alive", "members"]
 
 Alive = Literal["yes", "no", "unknown"]
 
@@ -67,6 +67,13 @@ def members(client: Redis, ref: GroupRef) -> list[Member]:
         ),
         key=lambda member: member.name,
     )
+
+
+def is_alive(name: bytes, name_lock: bytes | None, idle_ms: int) -> bool:
+    """Tell whether a consumer lives, or may live, by its name lock and the time since the server last heard of it."""
+    present = NameHolder.parse(name_lock)
+    holder = present or NameHolder.named(name_of(name))
+    return _alive(holder, idle_ms, is_present=present is not None) != "no"
 
 
 def forget_if_idle(client: Redis, ref: GroupRef, consumer: str, idle: timedelta) -> bool:

@@ -1,24 +1,27 @@
-"""The figures of `streamfea status`."""
+"""The figures of `streamfea status`, of many queues at once, and cheap: some five commands of Redis a queue."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from streamfea.config.sections import Queue
+from streamfea.core.durations import to_ms
 from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.clock import age_ms, as_ms
-from streamfea.streams.connection.errors import group_is_gone, told
-from streamfea.streams.connection.keys import dead_letters_key, errors_key
+from streamfea.streams.connection.errors import told
+from streamfea.streams.connection.keys import dead_letters_key, errors_key, name_lock_key
+from streamfea.streams.connection.names import name_of
 from streamfea.streams.connection.scripts import Scripts
 from streamfea.streams.consuming.leftovers import count_retrying
-from streamfea.streams.operating.members import members
+from streamfea.streams.operating.members import is_alive
 
-__all__ = ["QueueStatus", "group_info", "queue_status"]
+__all__ = ["QueueStatus", "StatusReader", "group_info", "queue_status"]
 
-# At most this many entries are counted one by one on the server: some ten milliseconds.
-_COUNT_AT_MOST = 10_000
+# At most this many entries are looked at one by one on the server: some ten milliseconds.
+_LOOK_AT_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,9 @@ class QueueStatus:
     bound, unless `lag_exact`), `lag_ms` the time since the oldest of these was added, `pending` how many it was given
     and has not acknowledged, `retrying` how many of these have failed or are tried again, `dead` the
     number of dead letters; `oldest_pending_ms` is the time since the oldest pending entry was added. `consumers` counts
-    those that live. `legacy_backlog` is the number of elements in the lists that feed the stream, None when there are
-    none. `error` says what keeps some of it from being known, or the queue from working.
+    those that live. `backlog` is how many entries wait for a worker: the lag, what is retrying, and what is due because
+    its worker has died. `legacy_backlog` is the number of elements in the lists that feed the stream, None when there
+    are none. `error` says what keeps some of it from being known, or the queue from working.
     """
 
     queue: str
@@ -46,6 +50,7 @@ class QueueStatus:
     dead: int
     oldest_pending_ms: int | None
     consumers: int
+    backlog: int
     legacy_backlog: int | None
     error: str | None = None
 
@@ -70,52 +75,150 @@ def queue_status(client: Redis, queue: Queue) -> QueueStatus:
 
     Raises what redis-py raises when the server, or the stream, will not tell.
     """
-    length, groups, summary, errors, dead, time, *lists = _at_one_moment(client, queue)
-    group = _group(queue.ref, groups)
-    now_ms = as_ms(time)
-    pending, oldest = _pending(summary)
-    lag, exact = _lag(client, queue.stream, int(_known(length)), group)
-    first = _first_after(client, queue.stream, group) if lag else None
-    backlog, error = _backlog(queue, lists)
-    return QueueStatus(
-        queue=queue.name,
-        stream=queue.stream,
-        group=queue.group,
-        length=int(_known(length)),
-        lag=lag,
-        lag_ms=None if first is None else age_ms(first, now_ms),
-        lag_exact=exact,
-        entries_read=group.get("entries-read") if group else 0,
-        pending=pending,
-        retrying=count_retrying(client, queue.ref, rows=int(_known(errors)), pending=pending),
-        dead=int(_known(dead)),
-        oldest_pending_ms=None if oldest is None else age_ms(oldest, now_ms),
-        consumers=sum(member.alive != "no" for member in members(client, queue.ref)) if group else 0,
-        legacy_backlog=backlog,
-        error=error,
-    )
+    [status] = StatusReader(client).read([queue])
+    return _known(status)  # type: ignore[no-any-return]
 
 
 def group_info(client: Redis, ref: GroupRef) -> dict[str, Any] | None:
     """Return the server's figures of the group; None if there is no such group."""
     try:
-        return _group(ref, client.xinfo_groups(ref.stream))
+        groups: Any = client.xinfo_groups(ref.stream)
     except ResponseError as error:
-        return _group(ref, error)
+        if "no such key" in str(error):
+            return None
+        raise
+    return next((group for group in groups if group["name"] == ref.group.encode()), None)
 
 
-def _at_one_moment(client: Redis, queue: Queue) -> list[Any]:
-    """Return the replies, or errors, to all questions that need no other's answer, as of one moment."""
-    with client.pipeline(transaction=True) as pipeline:
-        pipeline.xlen(queue.stream)
-        pipeline.xinfo_groups(queue.stream)
-        pipeline.xpending(queue.stream, queue.group)
-        pipeline.hlen(errors_key(queue.ref))
-        pipeline.xlen(dead_letters_key(queue.ref))
-        pipeline.time()
-        for key in queue.legacy_lists:
-            pipeline.llen(key)
-        return pipeline.execute(raise_on_error=False)
+class _Look(NamedTuple):
+    """What `look.lua` has seen, in the order of its reply."""
+
+    commands: int
+    length: int
+    dead: int
+    rows: int
+    after: int
+    first: bytes
+    has_group: int
+    entries_read: int | None = 0
+    lag: int | None = None
+    pending: int = 0
+    oldest: bytes = b""
+    retrying: int = 0
+    waiting: int = 0
+    names: Sequence[bytes] = ()
+    seen_ms: Sequence[int] = ()
+
+
+_Lists: TypeAlias = list[Any]
+
+
+class StatusReader:
+    """Reads the figures of many queues in two round trips, and counts the commands that Redis runs for it."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._scripts = Scripts(client)
+        self.commands = 0
+        """How many commands Redis has run, those within scripts included."""
+
+    def read(self, queues: Sequence[Queue]) -> list[QueueStatus | RedisError]:
+        """Return the figures of each queue, or the error of its keys; raise when the server is away."""
+        now_ms, replies = self._looks(queues)
+        looks = [look if isinstance(look, RedisError) else _Look(*look) for look, _ in replies]
+        locks = self._locks(queues, looks)
+        return [
+            look if isinstance(look, RedisError) else self._status(queue, look, lock, lists, now_ms)
+            for queue, look, lock, (_, lists) in zip(queues, looks, locks, replies, strict=True)
+        ]
+
+    def _looks(self, queues: Sequence[Queue]) -> tuple[int, list[tuple[Any, _Lists]]]:
+        """Return the server's time, and for each queue the reply of `look.lua` and the lengths of its lists."""
+        pipeline: Any  # redis-py leaves execute_command() untyped
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for queue in queues:
+                pipeline.execute_command(*self._scripts.command("look", *_asked(queue)))
+                for key in queue.legacy_lists:
+                    pipeline.llen(key)
+            replies = iter(self._run(pipeline))
+        time = next(replies)
+        now_ms = 0 if isinstance(time, RedisError) else as_ms(time)
+        found = [(next(replies), [next(replies) for _ in queue.legacy_lists]) for queue in queues]
+        return now_ms, [
+            (time if isinstance(time, RedisError) else self._seen(queue, look), lists)
+            for queue, (look, lists) in zip(queues, found, strict=True)
+        ]
+
+    def _run(self, pipeline: Any) -> list[Any]:
+        """Return the replies, and errors, to the commands of a pipeline."""
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        self.commands += len(replies)
+        return replies
+
+    def _seen(self, queue: Queue, reply: Any) -> Any:
+        """Return the reply of `look.lua`, after loading it on a server that does not have it."""
+        if isinstance(reply, NoScriptError):
+            try:
+                reply = self._scripts.run("look", *_asked(queue))
+            except ResponseError as error:
+                return error
+        if not isinstance(reply, RedisError):
+            self.commands += reply[0] - 1
+        return reply
+
+    def _locks(self, queues: Sequence[Queue], looks: Sequence[_Look | RedisError]) -> Iterator[Any]:
+        """Return the locks of the names of each queue's consumers, or the error."""
+        names = [() if isinstance(look, RedisError) else look.names for look in looks]
+        with self._client.pipeline(transaction=False) as pipeline:
+            for queue, of_queue in zip(queues, names, strict=True):
+                if of_queue:
+                    pipeline.mget([name_lock_key(queue.ref, name_of(name)) for name in of_queue])
+            replies = iter(self._run(pipeline))
+        return iter([next(replies) if of_queue else [] for of_queue in names])
+
+    def _status(self, queue: Queue, look: _Look, locks: Any, lists: _Lists, now_ms: int) -> QueueStatus | RedisError:
+        if isinstance(locks, RedisError):
+            return locks
+        try:
+            retrying = self._retrying(queue, look)
+        except ResponseError as refused:
+            return refused
+        lag, exact = _lag(look)
+        waiting = retrying if look.waiting < 0 else look.waiting
+        in_lists, error = _backlog(queue, lists)
+        return QueueStatus(
+            queue=queue.name,
+            stream=queue.stream,
+            group=queue.group,
+            length=look.length,
+            lag=lag,
+            lag_ms=age_ms(look.first.decode(), now_ms) if lag and look.first else None,
+            lag_exact=exact,
+            entries_read=look.entries_read,
+            pending=look.pending,
+            retrying=retrying,
+            dead=look.dead,
+            oldest_pending_ms=age_ms(look.oldest.decode(), now_ms) if look.oldest else None,
+            consumers=sum(map(is_alive, look.names, locks, (now_ms - seen for seen in look.seen_ms))),
+            backlog=lag + waiting,
+            legacy_backlog=in_lists,
+            error=error,
+        )
+
+    def _retrying(self, queue: Queue, look: _Look) -> int:
+        if look.retrying >= 0:
+            return look.retrying
+        if look.rows <= _LOOK_AT_MOST:
+            self.commands += look.rows + look.rows // 50  # one for each row, two for each page of a hundred
+        return count_retrying(self._client, queue.ref, rows=look.rows, pending=look.pending)
+
+
+def _asked(queue: Queue) -> tuple[list[str], list[Any]]:
+    """Return the keys and arguments of `look.lua`."""
+    ref = queue.ref
+    keys = [ref.stream, errors_key(ref), dead_letters_key(ref)]
+    return keys, [ref.group, _LOOK_AT_MOST, to_ms(queue.claim_idle)]
 
 
 def _known(reply: Any) -> Any:
@@ -123,20 +226,6 @@ def _known(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
-
-
-def _group(ref: GroupRef, groups: Any) -> dict[str, Any] | None:
-    if isinstance(groups, ResponseError) and "no such key" in str(groups):
-        return None
-    return next((group for group in _known(groups) if group["name"] == ref.group.encode()), None)
-
-
-def _pending(summary: Any) -> tuple[int, str | None]:
-    """Return how many entries are pending and the id of the oldest."""
-    if isinstance(summary, ResponseError) and group_is_gone(summary):
-        return 0, None
-    oldest = _known(summary)["min"]
-    return int(summary["pending"]), oldest.decode() if oldest else None
 
 
 def _backlog(queue: Queue, lengths: list[Any]) -> tuple[int | None, str | None]:
@@ -151,29 +240,17 @@ def _backlog(queue: Queue, lengths: list[Any]) -> tuple[int | None, str | None]:
     return (sum(map(int, lengths)) if lengths else None), None
 
 
-def _lag(client: Redis, stream: str, length: int, group: dict[str, Any] | None) -> tuple[int, bool]:
+def _lag(look: _Look) -> tuple[int, bool]:
     """Return the lag and whether it is exact.
 
     The server's own figure is nil or wrong after entries were deleted or the group was moved (redis#13957), and 6.2
     has none. So a lag that is small enough is counted; a larger one is the server's word, capped by what is in the
     stream at all.
     """
-    if group is None:
-        return length, True
-    counted = int(Scripts(client).run("count_after", [stream], [_after(group), _COUNT_AT_MOST]))
-    if counted < _COUNT_AT_MOST:
-        return counted, True
-    told = group.get("lag")
-    if told is None or not counted <= told <= length:
-        return length, length == counted
-    return int(told), True
-
-
-def _first_after(client: Redis, stream: str, group: dict[str, Any] | None) -> str | None:
-    """Return the id of the oldest entry that the group was not given yet."""
-    replies: Any = client.xrange(stream, _after(group) if group else "-", "+", count=1)
-    return replies[0][0].decode() if replies else None
-
-
-def _after(group: dict[str, Any]) -> str:
-    return f"({group['last-delivered-id'].decode()}"
+    if not look.has_group:
+        return look.length, True
+    if look.after < _LOOK_AT_MOST:
+        return look.after, True
+    if look.lag is None or not look.after <= look.lag <= look.length:
+        return look.length, look.length == look.after
+    return look.lag, True
