@@ -37,6 +37,14 @@ LISTED = {
         "causes", "Look",
         "Show why records fail: failures grouped by cause, retried ones and dead letters together.",
     ),
+    "exporter": Listed(
+        "exporter", "Look",
+        "Serve the figures of all queues for Prometheus, until told to stop: lag, pending, dead letters, backlog.",
+    ),
+    "metrics": Listed(
+        "exporter", "Look",
+        "Print the figures of all queues in Prometheus' text format; those of the work are at `[metrics] listen`.",
+    ),
     "pending": Listed(
         "pending", "Look", "List what was delivered and is not acknowledged, oldest first, and why it failed."
     ),

@@ -104,9 +104,15 @@ def shim(
     without = [queue.name for queue in chosen if not queue.legacy_lists]
     if without and (queues or len(without) == len(chosen)):
         raise ConfigurationError(f"queue {without[0]} has no list", remedy=f"set queues.{without[0]}.legacy_list")
+    stop = stop_on_signals()
+    run_shim(settings, chosen, stop, until_empty=until_empty)
+
+
+def stop_on_signals() -> StopSignal:
+    """Return what SIGTERM and Ctrl-C set from now on."""
     stop = StopSignal()
     _on_signals(lambda *_: stop.set())
-    run_shim(settings, chosen, stop, until_empty=until_empty)
+    return stop
 
 
 def _consume_here(

@@ -28,7 +28,10 @@ from streamfea.worker.stop_signal import StopSignal
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
-__all__ = ["HTTP_TIMEOUT_SECONDS", "figures_main", "listening_socket", "serve"]
+__all__ = [
+    "HTTP_TIMEOUT_SECONDS", "figures_main", "health_answer", "listening_socket", "metrics_answer",
+    "require_prometheus_client", "serve",
+]  # fmt: skip
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +44,7 @@ Answer = Callable[[str], tuple[HTTPStatus, bytes, str]]
 
 def listening_socket(address: Address, setting: str) -> socket.socket:
     """Return a socket that listens at `address`; raises `ConfigurationError` that names the `setting`."""
-    if find_spec("prometheus_client") is None:
-        raise ConfigurationError(
-            f"{setting} needs the package prometheus-client", remedy="`pip install 'streamfea[metrics]'`"
-        )
+    require_prometheus_client(setting)
     try:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         listener = socket.create_server(address, family=family, backlog=_WAITING_CLIENTS)
@@ -54,6 +54,14 @@ def listening_socket(address: Address, setting: str) -> socket.socket:
             f"{setting}: cannot listen at {address}: {reason}", remedy="choose another address"
         ) from error
     return listener
+
+
+def require_prometheus_client(wanted_by: str) -> None:
+    """Raise `ConfigurationError` unless the package is there that writes figures."""
+    if find_spec("prometheus_client") is None:
+        raise ConfigurationError(
+            f"{wanted_by} needs the package prometheus-client", remedy="`pip install 'streamfea[metrics]'`"
+        )
 
 
 def figures_main(
@@ -70,12 +78,12 @@ def figures_main(
 
     def health(_: str) -> tuple[HTTPStatus, bytes, str]:
         running = [(monitor.running() or ("", 0.0))[1] for monitor in monitors]
-        return _verdict(illnesses(figures, running))
+        return health_answer(illnesses(figures, running))
 
     answers = {
         "/metrics": metrics_answer([WorkCollector(figures)]),
         "/healthz": health,
-        "/readyz": lambda _: _verdict(readiness.problems()),
+        "/readyz": lambda _: health_answer(readiness.problems()),
     }
     serve(listener, answers, stop)
 
@@ -137,7 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug("request", line=format % arguments)
 
 
-def _verdict(problems: Sequence[str]) -> tuple[HTTPStatus, bytes, str]:
+def health_answer(problems: Sequence[str]) -> tuple[HTTPStatus, bytes, str]:
+    """Return the answer of /healthz and /readyz: whether there are problems, and which."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
     body = {"status": "failing" if problems else "ok", "problems": list(problems)}
     return status, f"{json.dumps(body, ensure_ascii=False)}\n".encode(), "application/json"

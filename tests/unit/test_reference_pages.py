@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from streamfea.admin.queue_metrics import GAUGES
 from streamfea.config.sections import Queue
 from streamfea.core.group_ref import GroupRef
 from streamfea.database.exactly_once.ledger import LEDGER_TABLES
@@ -58,10 +59,12 @@ def test_every_metric_is_on_its_page_and_no_page_names_another() -> None:
     counters = {f"streamfea_{counter.name}_total" for counter in COUNTERS}
     histograms = {f"streamfea_{histogram.name}" for histogram in HISTOGRAMS}
     gauges = {"streamfea_workers", "streamfea_workers_ready", "streamfea_build_info"}
+    queues = {f"streamfea_queue_{name}" for name in (*GAUGES, "up", "figures_age_seconds", "dead_entries")}
+    queues.add("streamfea_exporter_redis_commands_total")
     described = set(re.findall(r"^\| `(streamfea_\w+)` \|", page("metrics"), re.MULTILINE))
-    assert described == counters | histograms | gauges
+    assert described == counters | histograms | gauges | queues
     for named in (_ROOT / "docs" / "how-to").glob("*.md"):
-        found = set(re.findall(r"\bstreamfea_\w+(?=[\[{])", named.read_text()))
+        found = set(re.findall(r"\bstreamfea_(?:queue_\w+|\w+(?=[\[{]))", named.read_text()))
         assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in found} <= described
 
 
