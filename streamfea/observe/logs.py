@@ -3,25 +3,42 @@
 import json
 import logging
 import sys
+import threading
+from collections.abc import Callable
 from textwrap import indent
 from typing import Any
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from streamfea.config.sections import LogSettings
+from streamfea.core.entry import Entry
 from streamfea.core.printable import printable, printable_json
 from streamfea.observe.stdio import lines_lost
 
-__all__ = ["configure_logging", "say_in_every_line"]
+__all__ = ["configure_logging", "say_in_every_line", "say_whose_record"]
 
 _of_this_process: dict[str, object] = {}
+_worker = ""
+_entry_at_hand: Callable[[], Entry | None] | None = None
+# Threads of a worker that run no record.
+_OURS = ("commit", "lease", "liveness")
 
 
-def _say_whose(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _say_whose(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Add the keys that every line of this process has."""
     return {**event, **{name: value for name, value in _of_this_process.items() if name not in event}}
+
+
+def _say_which_record(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Add to a line that is not streamfea's own which record it is about: its handler runs."""
+    entry = None if _entry_at_hand is None else _entry_at_hand()
+    if entry is None or str(event.get("logger", "")).startswith("streamfea."):
+        return event
+    if threading.current_thread().name.startswith(_OURS):
+        return event
+    return {"queue": entry.queue, "entry": entry.id, "delivery": entry.deliveries, "worker": _worker, **event}
 
 
 _OF_SEVERAL_LINES = ("exception", "stack")
@@ -29,6 +46,7 @@ _SHARED: list[Processor] = [
     _say_whose,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
+    _say_which_record,
     structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -40,6 +58,16 @@ _SHARED: list[Processor] = [
 def say_in_every_line(**values: object) -> None:
     """Add these to whatever this process logs from now on, in all its threads, through structlog or not."""
     _of_this_process.update(values)
+
+
+def say_whose_record(entry_at_hand: Callable[[], Entry | None], worker: str) -> None:
+    """Add to whatever a handler logs from now on which entry it is about, and which worker runs it.
+
+    `entry_at_hand` returns the entry whose record runs. A line of a thread that outlives its record has the entry of
+    the record that runs by then.
+    """
+    global _worker, _entry_at_hand
+    _worker, _entry_at_hand = worker, entry_at_hand
 
 
 def configure_logging(settings: LogSettings) -> None:
@@ -90,15 +118,13 @@ def _renderers(settings: LogSettings) -> list[Processor]:
     ]
 
 
-def _with_lines_lost(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _with_lines_lost(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Say how much of the log is missing before this line, if nobody read it or there was no room."""
     lost = lines_lost()
     return {**event, "lines_lost": lost} if lost else event
 
 
-def _without_logger_name(
-    _logger: object, _method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
+def _without_logger_name(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Leave out the logger's name of our own lines, since people read what happened.
 
     Of several lines it is told before the first, for it would stick to the last.
@@ -113,7 +139,7 @@ def _without_logger_name(
     return event
 
 
-def _printable(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _printable(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Write out what a terminal could take for an order: errors and records may hold anything."""
     return {printable(key, one_line=True): _shown(key, value) for key, value in event.items()}
 

@@ -15,6 +15,7 @@ from streamfea.database.exactly_once.ledger import Ledger, ledger_of
 from streamfea.database.session.session import open_sessions
 from streamfea.handlers.loading import load_handler
 from streamfea.observe.events import Observer
+from streamfea.observe.logs import say_whose_record
 from streamfea.processes.servers import open_servers
 from streamfea.streams.consuming.group import GroupConsumer
 from streamfea.streams.consuming.name_lock import NameHolder, NameLock
@@ -53,6 +54,8 @@ def run_worker(
 
     Raises `ConfigurationError` when only the operator can help.
     """
+    monitor = monitor or RunMonitor()
+    say_whose_record(lambda: monitor.at_hand, consumer)
     handler = load_handler(queue)
     end_if_child()
     _collect_garbage_less_often()
@@ -68,7 +71,7 @@ def run_worker(
             open_sessions(engine, bulk=queue.bulk),
             stop,
             Janitor(client, queue.ref, queue.retention, consumer, prune_ledger=_pruning(engine, ledger)),
-            NameLock(client, queue.ref, consumer, holder, (monitor or RunMonitor()).running),
+            NameLock(client, queue.ref, consumer, holder, monitor.running),
             ledger=ledger,
             until_empty=until_empty,
             predecessors=predecessors,

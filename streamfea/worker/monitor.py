@@ -15,11 +15,16 @@ _LONGEST_ENTRY_ID = 64
 class RunMonitor(RunClock):
     """Hears when a record starts and ends, and that the process' threads run. The supervisor reads it."""
 
+    at_hand: Entry | None = None
+    """The entry whose record runs in this process."""
+
     def started(self, entry: Entry) -> None:
         """`entry`'s record is about to run."""
+        self.at_hand = entry
 
     def ended(self) -> None:
         """No record runs."""
+        self.at_hand = None
 
     def beat(self) -> None:
         """Note that a thread beside the record's runs: its handler does not hold the interpreter's lock."""
@@ -54,12 +59,14 @@ class SharedRunMonitor(RunMonitor):
 
     def started(self, entry: Entry) -> None:
         """`entry`'s record is about to run."""
+        self.at_hand = entry
         self._shared.entry_id = entry.id.encode()
         self._shared.not_counted = 0.0
         self._shared.since = time.monotonic()
 
     def ended(self) -> None:
         """No record runs."""
+        self.at_hand = None
         self._shared.since = 0.0
 
     def beat(self) -> None:

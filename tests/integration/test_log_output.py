@@ -1,5 +1,6 @@
 """Where the log goes is no reason to stop work: pipes that nobody reads, full disks, closed descriptors."""
 
+import json
 import os
 import signal
 import subprocess
@@ -113,3 +114,45 @@ def test_the_log_tells_how_many_lines_it_lost(project: Project, client: Redis, r
         assert process.wait(20) == 0
     assert "lines_lost=" in rest
     assert all(line[:2] in {"20", "xx"} or line == "" for line in rest.splitlines())
+
+
+_OF_A_RECORD = """
+import json, logging, threading, structlog
+from recorder import Seen
+def in_a_thread():
+    logging.getLogger("mine").warning("in a thread")
+def process(dbsession, record):
+    logging.getLogger("mine").warning("by logging")
+    structlog.get_logger("mine").warning("by structlog", entry="my own")
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    number = json.loads(record)["n"]
+    if number == 2 and dbsession.entry.deliveries == 1:
+        raise ValueError("not yet")
+    dbsession.add(Seen(number=number, pid=0))
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_what_a_handler_logs_says_of_which_record(
+    project: Project, client: Redis, rows: Rows, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    (project.folder / "telling.py").write_text(_OF_A_RECORD)
+    project.configure("telling", backoff="100ms")
+    monkeypatch.setenv("STREAMFEA_LOG__FORMAT", "json")
+    project.run("initdb")
+    ids = [client.xadd(project.stream, {"record": json.dumps({"n": n})}).decode() for n in (1, 2)]  # type: ignore[union-attr]  # redis-py leaves the types of replies open
+    with project.consuming("--until-empty", "--workers", workers) as consumer:
+        assert consumer.process.wait(60) == 0
+    lines = [json.loads(line) for line in consumer.log().splitlines()]
+    mine = [line for line in lines if line["logger"] == "mine"]
+    assert {(line["queue"], line["worker"]) for line in mine} == {("q", lines[0]["consumer"])}
+    told = {(line["event"], line["entry"], line["delivery"]) for line in mine}
+    assert told == {
+        *((event, entry_id, 1) for event in ("by logging", "in a thread") for entry_id in ids),
+        *((event, ids[1], 2) for event in ("by logging", "in a thread")),
+        *(("by structlog", "my own", delivery) for delivery in (1, 2)),
+    }
+    assert not any("worker" in line for line in lines if line["logger"] != "mine")
+    assert rows() == [1, 2]
