@@ -157,12 +157,12 @@ class Runner:
     def _run_together(
         self, shared: SharedTransaction, slice_: Slice, limit: int, landed: Callable[[], bool]
     ) -> SliceResult | Prepared:
-        entries = slice_.entries
-        batch = entries[:limit]
+        entries, batch = slice_.entries, slice_.entries[:limit]
         if shared.is_told_apart:
             return SliceResult(remaining=each_alone(entries))
-        shared.share(partial(self._start, shared, [] if slice_.ledger_first else batch, landed))
-        known: set[str] = set()
+        first = partial(self._start, shared, [] if slice_.ledger_first else batch, landed)
+        shared.share(first, self._ledger is not None)
+        known = set[str]()
         if slice_.ledger_first:
             shared.start()
             known = self._enter(shared, batch)

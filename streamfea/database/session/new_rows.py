@@ -127,6 +127,16 @@ class NewRows:
             leave_session(instance)
         self._aside.clear()
 
+    @contextmanager
+    def out_of_sight(self) -> Iterator[None]:
+        """Hide the new objects of the record at hand."""
+        aside, self._aside = self._aside, []
+        ordinary, self.ordinary = self.ordinary, {}
+        try:
+            yield
+        finally:
+            self._aside, self.ordinary = aside, ordinary
+
     def clear(self) -> None:
         """Let go of all rows."""
         self.rows = []

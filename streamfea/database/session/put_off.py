@@ -88,8 +88,9 @@ class PutOff:
     def has_nothing_to_flush(self) -> bool:
         """Whether the record has changed nothing: what earlier records left may wait until a query asks for it."""
         session: Any = self._session
-        changes = session._new_rows.has_new or deleted_in(session) or session.identity_map.check_modified()
-        return self._takes and not changes
+        if not self._takes or session._new_rows.has_new:
+            return False
+        return not (deleted_in(session) or session.identity_map.check_modified())
 
     def look_at(self, sql: str, values: object) -> None:
         """Compare a statement that SQLAlchemy sends with the form that it should have."""
@@ -126,19 +127,39 @@ class PutOff:
             self._session._account.note(Effect.SQL)
             self._session._write_rows()
 
-    def send(self) -> None:
-        """Send all statements; one whose result somebody holds goes by SQLAlchemy."""
-        taken = self.statements.waiting
-        for held, some in groupby(taken, key=is_held):
-            self._send(list(some), by_sqlalchemy=held)
+    def send(self, *, behind_savepoint: bool = False) -> None:
+        """Send all statements; one whose result somebody holds goes by SQLAlchemy.
+
+        If they are `behind_savepoint`, the transaction is as it was before when one has failed.
+        """
+        for held, some in groupby(self.statements.waiting, key=is_held):
+            if held:
+                for waiting in some:
+                    self._execute(waiting)
+            else:
+                self.statements.send(self._session._connected(), list(some), goes_back=behind_savepoint)
         self.statements.clear()
 
-    def _send(self, some: list[Waiting], *, by_sqlalchemy: bool) -> None:
-        if not by_sqlalchemy:
-            self.statements.send(self._session._connected(), some)
-            return
-        for waiting in some:
-            self._execute(waiting)
+    @property
+    def has_others(self) -> bool:
+        """Whether statements of other records wait than that of the one at hand."""
+        return any(waiting.entry_id != self._session.entry.id for waiting in self.statements.waiting)
+
+    @property
+    def has_held(self) -> bool:
+        """Whether somebody may still look at a result."""
+        return any(map(is_held, self.statements.waiting))
+
+    def write_rows_first(self) -> None:
+        """Write what earlier records have added, before statements of the record at hand."""
+        session = self._session
+        self._start()
+        with session._new_rows.writing():
+            try:
+                session._new_rows.write(session)
+            except Exception:
+                session._account.note(Effect.SPOILED)
+                raise
 
     def _look(self, waiting: Waiting) -> None:
         """Have statements go up to one whose result somebody looks at."""

@@ -11,7 +11,6 @@ from inspect import isfunction
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
-from sqlalchemy import Connection
 from sqlalchemy.orm import Session, SessionEvents, SessionTransaction
 from sqlalchemy.orm.exc import FlushError
 
@@ -19,6 +18,7 @@ from streamfea.core.entry import Entry
 from streamfea.database.connection.failures import BeginFailures
 from streamfea.database.session.account import Effect
 from streamfea.database.session.own import OwnTransaction
+from streamfea.database.session.own_commits import OwnCommits
 from streamfea.database.session.stops import OwnTransactionRequired, StartAgain
 from streamfea.orm.internals import count_listeners, deleted_in, holds_objects, is_known, root_transaction
 
@@ -66,6 +66,7 @@ class SharedTransaction(OwnTransaction):
         self._heard: list[int] = []
         # The names of what the session had then; handlers may set more.
         self._attributes: frozenset[str] = frozenset()
+        self._commits = OwnCommits(session)
 
     @property
     def is_told_apart(self) -> bool:
@@ -75,8 +76,8 @@ class SharedTransaction(OwnTransaction):
         dispatch: Any = self.session.dispatch
         return any(getattr(dispatch, name) for name in _OWN_EVENTS) or len(dispatch.after_begin) > 1
 
-    def share(self, before_first: Callable[[], object] | None = None) -> None:
-        """Open the transaction.
+    def share(self, before_first: Callable[[], object] | None = None, commits_inside: bool = False) -> None:
+        """Open the transaction; with `commits_inside` the records' own commits never end it.
 
         `before_first` is called before PostgreSQL is sent anything in it. What that raises ends the record at hand,
         whose `end_record()` raises it again if the handler has hidden it.
@@ -84,6 +85,7 @@ class SharedTransaction(OwnTransaction):
         session = self.session
         self._root = Session.begin(session)
         self._before_first = before_first
+        self._commits.are_inside = commits_inside
         self._new_rows.start(session.dispatch)
         session._put_off.start()
         self._listeners, self._heard = count_listeners(), self._hears()
@@ -115,12 +117,14 @@ class SharedTransaction(OwnTransaction):
         if holds_objects(session):
             Session.expunge_all(session)
         if len(session.__dict__) != len(self._attributes):
-            self._forget_attributes()
+            for name in session.__dict__.keys() - self._attributes:  # what the record before has set
+                del session.__dict__[name]
         if session._info:
             session._info = {}
         session.expire_on_commit = session.autoflush = True
         session.entry = entry
         self._account.effect = Effect.NONE
+        self._commits.is_refused = False
         session._at_hand = self
 
     def end_record(self) -> None:
@@ -136,6 +140,7 @@ class SharedTransaction(OwnTransaction):
         transaction of its own can tell what becomes of it.
         """
         session, account = self.session, self._account
+        self._commits.end_record()
         if account.effect is not Effect.LEFT and self._is_intact and self._stopped is None:
             if session._put_off:
                 session._put_off.end_record(session.entry.id, self._new_rows.tables_aside())
@@ -248,12 +253,6 @@ class SharedTransaction(OwnTransaction):
         if self.session.expire_on_commit:
             self.session.expire_all()
 
-    def _forget_attributes(self) -> None:
-        """Take away what the record before has set on the session beside SQLAlchemy's own attributes."""
-        attributes = self.session.__dict__
-        for name in attributes.keys() - self._attributes:
-            del attributes[name]
-
     def _hears(self) -> list[int]:
         """Return how many listeners the session has for each of its events."""
         dispatch: Any = self.session.dispatch
@@ -263,6 +262,7 @@ class SharedTransaction(OwnTransaction):
 
     def before_statement(self, clause: Any = None) -> None:
         """Call `before_first`, and write what earlier records left unless `clause` cannot meet it."""
+        self._commits.refuse_more()
         self.start()
         put_off = self.session._put_off
         if not self._new_rows.is_writing and (self._new_rows.rows or put_off) and not put_off.is_apart_from(clause):
@@ -273,23 +273,24 @@ class SharedTransaction(OwnTransaction):
         """Have a statement wait, unless the record has begun a savepoint."""
         if self._account.effect >= Effect.SPOILED or root_transaction(self.session) is not self._root:
             return None
+        self._commits.refuse_more()
         return self.session._put_off.take(statement, given)
 
-    def _leave(self) -> NoReturn:
+    def on_commit(self) -> None:
+        """Write what the record has done, or stop it."""
+        self._commits.commit()
+
+    def on_rollback(self) -> None:
+        """Forget what the record has done, or stop it."""
+        self._commits.rollback()
+
+    def _leave(self, *_: Any, **__: Any) -> NoReturn:
         """Stop the record."""
         self._account.note(Effect.LEFT)
         raise OwnTransactionRequired
 
-    on_commit = on_rollback = on_begin = on_close = on_reset = on_expunge_all = on_invalidate = on_prepare = _leave
-    on_options = on_changed_statement = _leave
-
-    def on_driver(self, connection: Connection) -> None:  # noqa: ARG002 - as in the class above
-        """Stop the record."""
-        self._leave()
-
-    def on_unshared_statement(self, statement: str) -> None:  # noqa: ARG002 - as in the class above
-        """Stop the record."""
-        self._leave()
+    on_begin = on_close = on_reset = on_expunge_all = on_invalidate = on_prepare = _leave
+    on_options = on_changed_statement = on_driver = on_unshared_statement = _leave
 
     def on_connection_commit(self) -> None:
         """Stop the record; the connection is of no more use."""

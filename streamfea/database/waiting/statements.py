@@ -112,8 +112,11 @@ class WaitingStatements:
         taken, self.waiting = self.waiting[:at], self.waiting[at:]
         return taken
 
-    def send(self, connection: Connection, taken: Sequence[Waiting]) -> None:
-        """Send some; raises SQLAlchemy's exceptions."""
+    def send(self, connection: Connection, taken: Sequence[Waiting], *, goes_back: bool = False) -> None:
+        """Send some; raises SQLAlchemy's exceptions.
+
+        It `goes_back` to what was before when one fails; else the error tells the `culprit`, and all is lost.
+        """
         if not taken:
             return
         driver = driver_of(connection)
@@ -121,7 +124,10 @@ class WaitingStatements:
         try:
             _send_together(driver, taken, is_behind=is_behind)
         except psycopg.Error as error:
-            self.culprit = _culprit(driver, taken, error, is_behind=is_behind)
+            if goes_back:
+                _go_back(driver, is_behind=is_behind)
+            else:
+                self.culprit = _culprit(driver, taken, error, is_behind=is_behind)
             raise sqlalchemys(connection, taken[0].sql, error) from error
 
 
@@ -141,11 +147,16 @@ def _culprit(
     """Return the entry whose statement fails when they are sent one by one; None where no record is to blame."""
     if whose_fault(error) is not Fault.RECORD or driver.closed:
         return None
+    return next(_failing(driver, taken), None) if _go_back(driver, is_behind=is_behind) else None
+
+
+def _go_back(driver: "psycopg.Connection[Any]", *, is_behind: bool) -> bool:
+    """Undo what was sent; return False if that cannot be."""
     try:
         driver.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}") if is_behind else driver.rollback()
     except psycopg.Error:
-        return None
-    return next(_failing(driver, taken), None)
+        return False
+    return True
 
 
 def _failing(driver: "psycopg.Connection[Any]", taken: Sequence[Waiting]) -> Iterator[str]:
