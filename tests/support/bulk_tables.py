@@ -34,7 +34,7 @@ from sqlalchemy import (
     func,
     text,
 )  # fmt: skip
-from sqlalchemy.dialects.postgresql import INET, JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import CIDR, DATERANGE, INET, INT4RANGE, JSONB, NUMRANGE, TIMESTAMP
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -138,6 +138,12 @@ class Wide(Base):
     texts = mapped_column(ARRAY(String))
     doubles = mapped_column(ARRAY(Double))
     address = mapped_column(INET)
+    network = mapped_column(CIDR)
+    span = mapped_column(INT4RANGE)
+    costs = mapped_column(NUMRANGE)
+    days = mapped_column(DATERANGE)
+    prices = mapped_column(ARRAY(Numeric(12, 3)))
+    moments = mapped_column(ARRAY(DateTime(timezone=True)))
     must = mapped_column(String, nullable=False, default="given")
     counted = mapped_column(Integer, default=itertools.count().__next__)
     by_server = mapped_column(String, server_default=text("'server'"))

@@ -9,14 +9,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Json, Jsonb
+from psycopg.types.range import Range
 from sqlalchemy import Column, Dialect, Table
 from sqlalchemy import types as sqltypes
-from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.dialects.postgresql import CIDR, DATERANGE, INET, INT4RANGE, INTERVAL, MACADDR, MACADDR8, NUMRANGE
+from sqlalchemy.dialects.postgresql.ranges import AbstractSingleRange
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -189,7 +192,9 @@ def _leave_out() -> object:
 
 def _array(kind: sqltypes.ARRAY[Any]) -> Callable[[Any], bool]:
     types, trusted = _trusted(kind.item_type)
-    alike = types if types <= {int, str, bool, float, UUID} and trusted is None else frozenset()
+    alike = types if types <= {int, str, bool, float, UUID} else types & {Decimal, datetime, date}
+    if trusted is not None:
+        alike = frozenset()
 
     def look(value: Any) -> bool:
         kinds = {type(item) for item in value if item is not None}
@@ -214,6 +219,16 @@ def _double(kind: sqltypes.Float[Any]) -> Callable[[Any], bool] | None:
     return None if kind.precision is None and not isinstance(kind, sqltypes.REAL) else _never
 
 
+def _range(kind: AbstractSingleRange[Any]) -> Callable[[Any], bool]:
+    """Trust ranges whose bounds are what a parameter's range type would be told by."""
+    bound = next((bound for kinds, bound in _BOUNDS.items() if isinstance(kind, kinds)), None)
+
+    def look(value: Any) -> bool:
+        return all(type(each) is bound or each is None for each in (value.lower, value.upper))
+
+    return look
+
+
 def _unlimited(kind: Any) -> Callable[[Any], bool] | None:
     limits = (getattr(kind, "precision", None), getattr(kind, "fields", None))
     return None if limits == (None, None) else _never
@@ -227,6 +242,7 @@ def _never(_: Any) -> bool:
     return False
 
 
+_BOUNDS: dict[Any, type] = {INT4RANGE: int, NUMRANGE: Decimal, DATERANGE: date}
 _Look = Callable[[Any], Callable[[Any], bool] | None]
 # Kinds of columns, most special first; the types that bound values may have; how to look at a value, if need be.
 _TRUSTED: tuple[tuple[Any, set[type], _Look | None], ...] = (
@@ -243,4 +259,8 @@ _TRUSTED: tuple[tuple[Any, set[type], _Look | None], ...] = (
     (sqltypes.Uuid, {UUID}, None),
     (sqltypes.JSON, {str}, None),  # a text by now
     (sqltypes.LargeBinary, {bytes}, None),
+    (INET, {str, IPv4Address, IPv6Address, IPv4Interface, IPv6Interface}, None),
+    (CIDR, {str, IPv4Network, IPv6Network}, None),
+    ((MACADDR, MACADDR8), {str}, None),
+    (AbstractSingleRange, {Range}, _range),
 )

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     inspect,
     text,
 )  # fmt: skip
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import (
     Session,
@@ -48,6 +50,7 @@ JSONS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
 )
+BOUNDS = st.sampled_from(["[)", "(]", "[]", "()"])
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "id": st.sampled_from([None, 1_000_000, 1_000_001]),
     "whole": INTEGERS, "small": INTEGERS, "big": INTEGERS,
@@ -62,7 +65,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "numbers": st.lists(st.one_of(st.integers(-5, 5), st.none()), max_size=3) | st.just([[1, 2], [3, 4]]),
     "texts": st.lists(TEXTS | st.none(), max_size=3),
     "doubles": st.lists(st.floats() | st.none(), max_size=3) | st.lists(st.integers(-(2**70), 2**70), max_size=3),
-    "address": st.sampled_from(["10.0.0.1", "nowhere"]),
+    "address": st.sampled_from(["10.0.0.1", "nowhere", *map(ip_interface, ("10.0.0.1/8", "::1")), ip_address("::2")]),
+    "network": st.sampled_from(["10.0.0.0/8", "10.0.0.1/8", ip_network("10.0.0.0/8"), ip_address("10.0.0.1")]),
+    "span": st.builds(Range, INTEGERS | st.none(), INTEGERS | st.none()) | st.just(Range(empty=True)),
+    "costs": st.builds(Range, st.decimals() | st.none(), st.decimals() | st.integers(1, 5) | st.none(), bounds=BOUNDS),
+    "days": st.builds(Range, st.dates() | st.none(), st.dates() | st.none(), bounds=BOUNDS),
+    "prices": st.lists(st.decimals() | st.none(), max_size=3) | st.lists(st.integers(-3, 3), max_size=2),
+    "moments": st.lists(STAMPS | st.none(), max_size=3),
     "must": TEXTS, "counted": INTEGERS, "by_server": TEXTS, "by_sql": TEXTS,
 }  # fmt: skip
 assert list(VALUES) == list(Wide.__mapper__.column_attrs.keys())
@@ -100,6 +109,9 @@ def test_rows_and_errors_are_those_of_an_ordinary_flush(
         ("local", NAIVE), ("day", date(2026, 1, 31)), ("hour", time(1, 2)), ("lasts", timedelta(1)),
         ("anything", {"a": [1]}), ("indexed", None), ("key", UUID(int=1)), ("raw", b"\0\xff"), ("colour", Colour.RED),
         ("numbers", [1, None]), ("texts", ["a", "b"]), ("doubles", [0.1, None]), ("must", "b"), ("by_server", None),
+        ("address", "10.0.0.1"), ("address", ip_address("::1")), ("network", ip_network("10.0.0.0/8")),
+        ("span", Range(1, 5)), ("costs", Range(Decimal(1), None)), ("days", Range(None, date(2026, 1, 31))),
+        ("prices", [Decimal("1.5"), None]), ("moments", [datetime(2026, 1, 31, tzinfo=UTC)]),
     ],
 )  # fmt: skip
 def test_usual_values_take_the_fast_way(engine: Engine, name: str, value: object) -> None:
@@ -116,7 +128,7 @@ def test_a_row_that_brings_its_key_takes_the_fast_way(engine: Engine) -> None:
     [
         {"whole": True}, {"whole": "1"}, {"narrow": 1.5}, {"exact": 0.1}, {"local": datetime(2026, 1, 31, tzinfo=UTC)},
         {"rounded": "2026-01-31T00:00:00.0005Z"}, {"day": NAIVE}, {"anything": None}, {"numbers": [1, "2"]},
-        {"address": "10.0.0.1"}, {"words": func.lower("A")}, {"by_sql": None},
+        {"network": ip_address("10.0.0.1")}, {"span": Range(1.5, 2)}, {"words": func.lower("A")}, {"by_sql": None},
     ],
 )  # fmt: skip
 def test_values_that_copy_might_read_differently_take_the_ordinary_way(engine: Engine, given: dict[str, Any]) -> None:
