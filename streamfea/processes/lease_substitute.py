@@ -3,9 +3,14 @@
 No thread of such a worker runs, the one that renews its leases neither. It is slow, not dead, so the supervisor starts
 a process for as long as that lasts, `timeout` at the longest. A worker whose process is stopped gets none: nobody knows
 whether it will ever go on.
+
+When the supervisor is killed, such a worker does not notice: the process beside it ends it after `shutdown_timeout`.
 """
 
+import os
+import signal
 import subprocess
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +33,7 @@ __all__ = ["blocked_after", "runs", "substitute_main"]
 log = structlog.get_logger(__name__)
 
 _AT_MOST = 10_000
+_LOOK_EVERY_SECONDS = 0.1
 _STOPPED_OR_GONE = ("T", "t", "Z", "X", "")
 
 
@@ -47,6 +53,7 @@ def substitute_main(
 ) -> None:
     """Renew name and entries of `consumer`, the process `pid`, until that can do so itself, is stopped, or is gone."""
     say_in_every_line(queue=queue.name)
+    supervisor = os.getppid()
     log.info("renewing for a worker whose handler blocks all its threads", consumer=consumer, entry=monitor.entry_id)
     client = open_redis(settings.redis)
     group = GroupConsumer(client, queue.ref, consumer, queue.claim_idle)
@@ -61,6 +68,19 @@ def substitute_main(
             stop.wait(renew_every(queue.claim_idle))
     finally:
         client.close()
+    if os.getppid() != supervisor:
+        _end(pid, queue, monitor)
+
+
+def _end(pid: int, queue: Queue, monitor: SharedRunMonitor) -> None:
+    """Let a process finish its record, and kill it if it does not within `shutdown_timeout`."""
+    deadline = time.monotonic() + queue.shutdown_timeout.total_seconds()
+    while monitor.is_blocked(blocked_after(queue.claim_idle)) and runs(pid):
+        if time.monotonic() > deadline:
+            log.error("a worker without a supervisor does not end: killing it", pid=pid, entry=monitor.entry_id)
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(_LOOK_EVERY_SECONDS)
 
 
 def runs(pid: int) -> bool:

@@ -32,6 +32,18 @@ def test_a_handler_that_blocks_in_c_counts_as_alive(project: Project, client: Re
     assert "renewing for a worker whose handler blocks" in consumer.log()
 
 
+def test_a_worker_that_blocks_in_c_does_not_outlive_a_killed_supervisor(project: Project, client: Redis) -> None:
+    project.configure(claim_idle="600ms", shutdown_timeout="500ms")
+    project.run("initdb")
+    add(client, project, {"n": 0, "do": "hang in C"})
+    with project.consuming() as consumer:
+        wait_until(lambda: "renewing for a worker whose handler blocks" in consumer.log(), "it blocks")
+        family = consumer.workers()
+        consumer.process.kill()
+        wait_until(lambda: not any(one.is_running() for one in family), "all have ended")
+    assert "a worker without a supervisor does not end: killing it" in consumer.log()
+
+
 @pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
 def test_what_a_stopped_worker_holds_moves_on_and_what_it_does_later_is_not_doubled(
     project: Project, client: Redis, rows: Rows, database_url: str, guarantee: str
