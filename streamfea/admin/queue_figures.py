@@ -26,6 +26,8 @@ _QUEUES_AT_ONCE = 4
 # Of very many dead letters, some are counted at each look.
 _PAGES_AT_A_LOOK = 20
 _ALL_PAGES = 1_000_000
+# In every so many rounds dead letters are looked at although there are as many as before: others may have come instead.
+_RECOUNT_EVERY = 6
 
 
 class _Stop(Protocol):
@@ -49,6 +51,7 @@ class QueueFigures:
         self._reader = StatusReader(client)
         self._reasons = {queue.name: DeadReasons(client, queue.ref) for queue in queues}
         self._seen: dict[str, Seen] = {}
+        self._rounds = 0
         self.looked_at = time.monotonic()
         """When Redis was asked last, in seconds of the monotonic clock."""
         self.problem: str | None = None
@@ -77,6 +80,7 @@ class QueueFigures:
         ends_at = 0.0
         while not stop.wait(max(0.0, ends_at - time.monotonic())):
             ends_at = time.monotonic() + _EVERY_SECONDS
+            self._rounds += 1
             for part in slices(self._queues, _QUEUES_AT_ONCE):
                 if stop.wait(self._pause_after(part)):
                     return
@@ -109,7 +113,7 @@ class QueueFigures:
 
     def _seen_of(self, queue: Queue, figures: Figures, pages: int) -> Seen:
         reasons = self._reasons[queue.name]
-        if isinstance(figures, QueueStatus) and (figures.dead or any(reasons.counts.values())):
+        if isinstance(figures, QueueStatus) and (figures.dead != reasons.total or self._rounds % _RECOUNT_EVERY == 0):
             try:
                 reasons.update(pages)
             except ResponseError as error:

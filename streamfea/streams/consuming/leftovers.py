@@ -8,11 +8,11 @@ from streamfea.streams.connection.errors import group_is_gone, must_stop
 from streamfea.streams.connection.keys import errors_key
 from streamfea.streams.connection.scripts import Scripts
 
-__all__ = ["Sweeper", "count_retrying"]
+__all__ = ["COUNT_AT_MOST", "Sweeper", "count_retrying"]
 
+COUNT_AT_MOST = 100
+"""At most this many rows are looked at one by one."""
 _BEGINNING = "0"
-# At most this many are looked at one by one, in pages of a hundred: some ten milliseconds of the server's time.
-_COUNT_AT_MOST = 10_000
 
 
 class Sweeper:
@@ -36,7 +36,7 @@ class Sweeper:
 
 def count_retrying(client: Redis, ref: GroupRef, *, rows: int, pending: int) -> int:
     """Return how many of a group's `pending` entries have one of the `rows`; of very many, how many at most."""
-    if not rows or rows > _COUNT_AT_MOST:
+    if not rows or rows > COUNT_AT_MOST:
         return min(rows, pending)
     try:
         cursor, retrying = _look_through(client, ref, _BEGINNING, remove=False)

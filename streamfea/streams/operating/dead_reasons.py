@@ -34,6 +34,11 @@ class DeadReasons:
         """How many commands Redis has run, those within scripts included."""
         self._restart()
 
+    @property
+    def total(self) -> int:
+        """How many letters were counted then."""
+        return sum(self.counts.values())
+
     def update(self, pages: int) -> bool:
         """Read up to so many pages; return whether all letters are counted. Raises what redis-py raises."""
         return any(self._is_whole_after_a_page() for _ in range(pages))

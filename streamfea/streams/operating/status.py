@@ -15,13 +15,16 @@ from streamfea.streams.connection.errors import told
 from streamfea.streams.connection.keys import dead_letters_key, errors_key, name_lock_key
 from streamfea.streams.connection.names import name_of
 from streamfea.streams.connection.scripts import Scripts
-from streamfea.streams.consuming.leftovers import count_retrying
+from streamfea.streams.consuming.leftovers import COUNT_AT_MOST, count_retrying
 from streamfea.streams.operating.members import is_alive
 
 __all__ = ["QueueStatus", "StatusReader", "group_info", "queue_status"]
 
 # At most this many entries are looked at one by one on the server: some ten milliseconds.
 _LOOK_AT_MOST = 10_000
+# The same for what takes longer to copy: rows with errors, and entries where the server has a figure of the lag itself.
+_ROWS_AT_MOST = 1_000
+_COUNT_AT_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +212,7 @@ class StatusReader:
     def _retrying(self, queue: Queue, look: _Look) -> int:
         if look.retrying >= 0:
             return look.retrying
-        if look.rows <= _LOOK_AT_MOST:
-            self.commands += look.rows + look.rows // 50  # one for each row, two for each page of a hundred
+        self.commands += look.rows + 2 if look.rows <= COUNT_AT_MOST else 0  # one for each row
         return count_retrying(self._client, queue.ref, rows=look.rows, pending=look.pending)
 
 
@@ -218,7 +220,7 @@ def _asked(queue: Queue) -> tuple[list[str], list[Any]]:
     """Return the keys and arguments of `look.lua`."""
     ref = queue.ref
     keys = [ref.stream, errors_key(ref), dead_letters_key(ref)]
-    return keys, [ref.group, _LOOK_AT_MOST, to_ms(queue.claim_idle)]
+    return keys, [ref.group, _LOOK_AT_MOST, _ROWS_AT_MOST, _COUNT_AT_MOST, to_ms(queue.claim_idle)]
 
 
 def _known(reply: Any) -> Any:
@@ -249,7 +251,7 @@ def _lag(look: _Look) -> tuple[int, bool]:
     """
     if not look.has_group:
         return look.length, True
-    if look.after < _LOOK_AT_MOST:
+    if look.after < (_LOOK_AT_MOST if look.lag is None else _COUNT_AT_MOST):
         return look.after, True
     if look.lag is None or not look.after <= look.lag <= look.length:
         return look.length, look.length == look.after
