@@ -41,6 +41,7 @@ def _say_which_record(_logger: object, _method: str, event: EventDict) -> EventD
     return {"queue": entry.queue, "entry": entry.id, "delivery": entry.deliveries, "worker": _worker, **event}
 
 
+_OF_A_RECORD = ("queue", "entry", "delivery", "worker")
 _OF_SEVERAL_LINES = ("exception", "stack")
 _SHARED: list[Processor] = [
     _say_whose,
@@ -136,7 +137,14 @@ def _without_logger_name(_logger: object, _method: str, event: EventDict) -> Eve
     elif name and "\n" in text:
         del event["logger"]
         event["event"] = f"[{name}] {text}"
+        _say_last(event, [key for key in _OF_A_RECORD if key in event])
     return event
+
+
+def _say_last(event: EventDict, keys: list[str]) -> None:
+    """Write these keys into a line of their own, behind a message of several lines."""
+    if keys:
+        event["event"] = "\n".join([event["event"], " ".join(f"{key}={event.pop(key)}" for key in keys)])
 
 
 def _printable(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -67,7 +67,7 @@ def test_a_cluster_without_slots_is_told_and_waited_for(
 ) -> None:
     with redis_server(tmp_path / "node", "--cluster-enabled", "yes") as port:
         project = elsewhere(port)
-        assert "no node serves" in project.run("status", expect=1)
+        assert "no node serves" in project.run("status", expect=1, columns=400)
         with project.consuming() as consumer, Redis(port=port) as client:
             wait_until(lambda: "no node serves" in consumer.log(), "it says what it waits for")
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
