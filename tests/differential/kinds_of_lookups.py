@@ -121,6 +121,14 @@ def _load_parts(session: Session, number: int) -> None:
     session.add(Part(id=number * 10 + parts, total_id=1))
 
 
+def _count_then_make(session: Session, number: int) -> None:
+    """Every few records, all that waits is written, and others take its place."""
+    if number % 4 == 0:
+        session.scalar(select(func.count(Device.id)))
+    _make_once(session, number)
+    session.add(Device(code=f"by {number}"))
+
+
 def _lock(session: Session, number: int) -> None:
     found = session.scalars(select(Device).where(Device.code == f"d{number - 1}").with_for_update()).one_or_none()
     session.add(Device(code=f"d{number}", place=found and found.code))
@@ -179,6 +187,9 @@ KINDS = [
          Base.metadata),
     Kind("upserts, and looks at another", _upsert_then_look, "SELECT id FROM total ORDER BY id",
          [(11,), (21,), (31,), (41,)], Base.metadata),
+    Kind("makes what is not there between counts", _count_then_make,
+         "SELECT code FROM device WHERE code NOT LIKE 'by%' ORDER BY id", [(f"d{n}",) for n in range(11)],
+         Base.metadata, records=21),
     Kind("looks up, adds and raises", _look_and_raise, _CODES, [("d0", "1"), ("d1", "3"), ("d2", "4"), ("d3", "7")],
          Base.metadata, frozenset({2, 6}), records=7),
     Kind("adds doubles, and looks elsewhere", _add_doubles_and_look, "SELECT code FROM device ORDER BY code",

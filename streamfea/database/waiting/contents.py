@@ -1,6 +1,7 @@
 """Which tables the new rows that are not written yet are for, and which values they have there."""
 
 from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
 
 from sqlalchemy import Table
 
@@ -9,46 +10,46 @@ from streamfea.database.waiting.lookups import comparable
 
 __all__ = ["Contents"]
 
+T = TypeVar("T")
+
 
 class Contents:
-    """The contents of a list of rows that grows at its end, or begins anew."""
+    """The contents of a list of rows that grows at its end, and may begin anew or lose some at any time."""
 
     def __init__(self) -> None:
-        # The first so many rows have been looked at.
-        self._count = 0
-        self._tables: set[Table] = set()
-        self._columns: dict[tuple[Table, str], _Seen] = {}
+        self._tables = _Seen[Table]()
+        self._columns: dict[tuple[Table, str], _Seen[object]] = {}
 
     def tables(self, rows: Sequence[Row]) -> set[Table]:
         """Return the rows' tables."""
-        if len(rows) < self._count:
-            self.__init__()  # type: ignore[misc]  # the rows have begun anew
-        if len(rows) > self._count:
-            self._tables.update(row.layout.plan.table for row in rows[self._count :])
-            self._count = len(rows)
-        return self._tables
+        self._tables.values.update(row.layout.plan.table for row in self._tables.unseen(rows))
+        return self._tables.values
 
     def lack(self, rows: Sequence[Row], table: Table, equal: Mapping[str, object]) -> bool:
         """Tell whether no row for `table` can have all of these values."""
-        return any(not self._seen(rows, table, column).may_hold(value) for column, value in equal.items())
+        return any(not self._may_hold(rows, table, column, value) for column, value in equal.items())
 
-    def _seen(self, rows: Sequence[Row], table: Table, column: str) -> "_Seen":
-        seen = self._columns.get((table, column))
-        if seen is None or len(rows) < seen.count:
-            seen = self._columns[table, column] = _Seen()
-        for row in rows[seen.count :]:
-            if row.plan.table is table:
-                seen.values.add(comparable(row.value_of(column)))
-        seen.count = len(rows)
-        return seen
+    def _may_hold(self, rows: Sequence[Row], table: Table, column: str, value: object) -> bool:
+        seen = self._columns.setdefault((table, column), _Seen[object]())
+        of_table = (row for row in seen.unseen(rows) if row.plan.table is table)
+        seen.values.update(comparable(row.value_of(column)) for row in of_table)
+        return value in seen.values or None in seen.values
 
 
-class _Seen:
-    """The values of a column in the first so many rows, comparable; None stands for one that may be any."""
+class _Seen(Generic[T]):
+    """What the rows have up to the one that was the last; None stands for a value that may be any."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.values: set[object] = set()
+        self.values: set[T] = set()
+        self._count = 0
+        self._last: Row | None = None
 
-    def may_hold(self, value: object) -> bool:
-        return value in self.values or None in self.values
+    def unseen(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return the rows that were not there before: all, if others have gone."""
+        if self._count and (len(rows) < self._count or rows[self._count - 1] is not self._last):
+            self.values.clear()
+            self._count = 0
+        unseen = rows[self._count :]
+        if unseen:
+            self._count, self._last = len(rows), unseen[-1]
+        return unseen
