@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from streamfea.admin.job import slices
-from streamfea.admin.status import Figures, readable
+from streamfea.admin.status import Figures, readable, unreadable
 from streamfea.config.sections import Queue
 from streamfea.streams.operating.dead_reasons import DeadReasons
 from streamfea.streams.operating.status import QueueStatus, StatusReader
@@ -103,10 +103,9 @@ class QueueFigures:
                 self._seen[queue.name] = self._seen_of(queue, figures, pages)
             self.problem = None
         except RedisError as error:
-            [away, *_] = readable(part, [error] * len(part))
-            self.problem = away.error
-            all_away = readable(self._queues, [error] * len(self._queues))
-            self._seen = {figures.queue: Seen(figures) for figures in all_away}
+            away = unreadable(self._queues, error)
+            self.problem = away[0].error
+            self._seen = {figures.queue: Seen(figures) for figures in away}
         finally:
             self.looked_at = time.monotonic()
         return self.problem is None

@@ -12,7 +12,7 @@ from streamfea.config.sections import Queue
 from streamfea.core.advice import Advice
 from streamfea.core.durations import to_ms
 from streamfea.core.wording import counted, human_ms
-from streamfea.streams.connection.errors import told
+from streamfea.streams.connection.errors import is_outage, told
 from streamfea.streams.operating.status import QueueStatus, StatusReader
 
 __all__ = [
@@ -21,21 +21,24 @@ __all__ = [
     "Unreadable",
     "by_trouble",
     "figures_of",
+    "names_queue",
     "rates_between",
     "readable",
     "total_of",
+    "unreadable",
     "wrong_with",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A queue that cannot be read, with the error."""
+    """A queue that cannot be read, with the error; `is_outage` when that is the whole server's."""
 
     queue: str
     stream: str
     group: str
     error: str
+    is_outage: bool = False
 
 
 Figures: TypeAlias = QueueStatus | Unreadable
@@ -65,8 +68,23 @@ class Thresholds:
 
 
 def figures_of(client: Redis, queues: Sequence[Queue]) -> list[Figures]:
-    """Return the figures of each queue, or the error of its keys; raise when the whole server is away."""
-    return readable(queues, StatusReader(client).read(queues))
+    """Return the figures of each queue, or the error of its keys, or of the server while that is away.
+
+    Raises what redis-py raises when waiting does not help, as with a wrong password.
+    """
+    try:
+        return readable(queues, StatusReader(client).read(queues))
+    except RedisError as error:
+        if not is_outage(error):
+            raise
+        return unreadable(queues, error)
+
+
+def unreadable(queues: Sequence[Queue], error: RedisError) -> list[Figures]:
+    """Return the queues without figures, since the server is away."""
+    return [
+        Unreadable(queue.name, queue.stream, queue.group, f"Redis: {told(error)}", is_outage=True) for queue in queues
+    ]
 
 
 def readable(queues: Sequence[Queue], found: Sequence[QueueStatus | RedisError]) -> list[Figures]:
@@ -77,6 +95,11 @@ def readable(queues: Sequence[Queue], found: Sequence[QueueStatus | RedisError])
         else figures
         for queue, figures in zip(queues, found, strict=True)
     ]
+
+
+def names_queue(figures: Figures, line: str) -> str:
+    """Return a line about a queue with its name; one about the server, as it is."""
+    return line if isinstance(figures, Unreadable) and figures.is_outage else f"{figures.queue}: {line}"
 
 
 def by_trouble(figures: Sequence[Figures]) -> list[Figures]:

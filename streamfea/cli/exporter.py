@@ -11,6 +11,7 @@ from streamfea.admin.queue_figures import QueueFigures
 from streamfea.admin.servers import open_client
 from streamfea.cli.common import ConfigOption, DebugOption, QueuesArgument, read_settings, report
 from streamfea.cli.consume import stop_on_signals
+from streamfea.cli.status import errors_of
 from streamfea.config.addresses import Address
 from streamfea.errors import UsageError
 from streamfea.processes.figures_server import (
@@ -84,8 +85,8 @@ def metrics(
         seen = figures.read()
     _, text, _ = _answers(figures)["/metrics"]("")
     sys.stdout.write(text.decode())
-    broken = [f"queue {one.figures.queue}: {one.figures.error}" for one in seen if one.figures.error]
-    report(broken[:1] if figures.problem else broken)
+    broken = errors_of([one.figures for one in seen])
+    report(broken)
     if broken:
         raise typer.Exit(1)
 

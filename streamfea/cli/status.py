@@ -20,6 +20,7 @@ from streamfea.admin.status import (
     Unreadable,
     by_trouble,
     figures_of,
+    names_queue,
     rates_between,
     total_of,
     wrong_with,
@@ -106,12 +107,18 @@ def _as_row(status: Figures) -> dict[str, Any]:
 def _exit(figures: Sequence[Figures], thresholds: Thresholds) -> None:
     """Say on stderr which threshold was passed, or which queue cannot be read, and end accordingly."""
     passed = [line for status in figures if isinstance(status, QueueStatus) for line in thresholds.passed(status)]
-    broken = [f"queue {status.queue}: {status.error}" for status in figures if status.error]
+    broken = errors_of(figures)
     report([*passed, *broken])
     if passed:
         raise typer.Exit(THRESHOLD_PASSED)
     if broken:
         raise typer.Exit(1)
+
+
+def errors_of(figures: Sequence[Figures]) -> list[str]:
+    """Return why queues, or the whole server, cannot be read."""
+    broken = [(names_queue(status, status.error), status) for status in figures if status.error]
+    return list(dict.fromkeys(line if line == status.error else f"queue {line}" for line, status in broken))
 
 
 def _watch(client: Redis, queues: Sequence[Queue]) -> None:
@@ -142,16 +149,17 @@ def _shown(
 ) -> Group:
     """Return the table, queues in trouble first, and the problems, as many as a terminal has room for."""
     ordered = by_trouble(figures)
-    wrong = [(status.queue, str(advice)) for status in ordered for advice in wrong_with(status)]
+    lines = {names_queue(status, str(one)): status.queue for status in ordered for one in wrong_with(status)}
+    wrong = list(lines.items())
     room = out.height - lines_around - min(len(wrong), _TOLD_AT_MOST + 1) if out.is_terminal else len(ordered)
     room = max(room, 3)
     parts: list[Any] = [_table(ordered[:room], ordered, rates)]
     if len(ordered) > room:
         parts.append(f"and {len(ordered) - room:,} more, {_quiet(ordered[room:])}; `streamfea status | less` has all")
     if wrong:
-        parts += ["", *(plain(f"{queue}: {line}") for queue, line in wrong[:_TOLD_AT_MOST])]
+        parts += ["", *(plain(line) for line, _ in wrong[:_TOLD_AT_MOST])]
     if len(wrong) > _TOLD_AT_MOST:
-        rest = len({queue for queue, _ in wrong[_TOLD_AT_MOST:]})
+        rest = len({queue for _, queue in wrong[_TOLD_AT_MOST:]})
         parts.append(f"and something in {counted(rest, 'other queue', 'other queues')}; name a queue to see it")
     return Group(*parts)
 

@@ -233,3 +233,15 @@ def test_promtool_finds_nothing_to_complain_of(lone: Project, client: Redis) -> 
     text = lone.run("metrics", "--once")
     checked = subprocess.run([promtool(), "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_status_lists_every_queue_while_redis_is_away_and_says_so_once(tmp_path: Path) -> None:
+    nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
+    project = Project(tmp_path / "project", "redis://127.0.0.1:1", nowhere, "s")
+    project.configure_queues({name: {"handler": "recorder", "stream": name} for name in ("a", "b")})
+    shown = project.run("status", expect=1)
+    assert [line.split()[0] for line in shown.splitlines()[1:3]] == ["a", "b"]
+    assert shown.count("Redis: ") == 1
+    listed = project.json("status", expect=1)
+    assert [(one["queue"], one["lag"]) for one in listed] == [("a", None), ("b", None)]
+    assert all(one["error"].startswith("Redis: ") for one in listed)
