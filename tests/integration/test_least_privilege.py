@@ -11,7 +11,7 @@ from redis import Redis
 from sqlalchemy import create_engine, make_url, text
 
 from streamfea.embedded import ensure_valkey
-from streamfea.streams.connection.keys import dead_letters_key
+from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from tests.support.commands import Project
 from tests.support.queues import ref_of
 
@@ -115,6 +115,29 @@ def test_operators_commands_need_what_the_page_says(weak: Project, admin: Any) -
     for command in ("replay q --reason rejected", "purge q --all --yes"):
         weak.run("dead", *command.split())
     assert denied(admin) == []
+
+
+def test_who_only_looks_needs_what_the_page_says_and_no_more(weak: Project, admin: Any) -> None:
+    rules = [rule.replace("STREAM", "events", 1) for rule in granted()[3]]
+    admin.execute_command("ACL", "SETUSER", "exporter", *rules)
+    for _ in range(150):
+        admin.xadd("events", {"record": "{}"})
+    admin.xgroup_create("events", "streamfea", id="0")
+    admin.xreadgroup("streamfea", "somebody", {"events": ">"}, count=120)
+    admin.hset(errors_key(ref_of("events")), mapping={f"1-{number}": "{}" * 99 for number in range(800)})
+    admin.xadd(dead_letters_key(ref_of("events")), {"streamfea-reason": "failed"})
+    weak.configure(stream="events")
+    weak.configure_servers(redis={"username": "exporter", "password": "PASSWORD"})
+    admin.config_resetstat()
+    weak.run("metrics", "--once")
+    used_by_us = {"config|resetstat", "config", "acl", "acl|log", "auth", "info", "client|setinfo", "client"}
+    used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")} - used_by_us
+    weak.run("status")
+    assert denied(admin) == []
+    allowed = {rule[1:] for rule in granted()[3] if rule.startswith("+")}
+    if not any("|" in command for command in used):
+        allowed = {command.partition("|")[0] for command in allowed}
+    assert used == allowed
 
 
 def test_check_says_each_privilege_of_the_page_that_is_missing(
