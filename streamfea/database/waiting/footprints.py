@@ -34,7 +34,7 @@ _NAMES_OF_PARTS = r"\bINTO\s+\S+\s*\(|\bCONFLICT\s*\(|\bVALUES\s*\(|::[A-Z ]+\("
 _HARMLESS = {"and", "or", "not", "in", "any", "set", "where", "then", "when", "else", "case", "returning", "is", "cast"}
 _HARMLESS |= {"coalesce", "greatest", "least", "now", "lower", "upper", "abs", "nullif", "length", "round"}
 _HARMLESS |= {"count", "min", "max", "sum", "avg"}
-_CALL = re.compile(r"([\w\"$]+)\s*\(")
+_CALL = re.compile(r"([\w\".$]+)\s*\(")
 _OTHERS = re.compile(r"\b(?:select|from|using|with|table|join)\b", re.IGNORECASE)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Any
+from weakref import ref
 
 from sqlalchemy import Delete, Dialect, Insert, Table, Update
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -106,6 +107,7 @@ class Forms:
         self._compiled: dict[Any, Any] = {}
         self._forms: dict[SQLCompiler, Form | None] = {}
         self._bound: dict[tuple[int, tuple[str, ...]], Bound] = {}
+        self._met: dict[int, ref[Any]] = {}
 
     def bound(self, statement: Any, given: Mapping[str, Any], dialect: Dialect) -> Bound | None:
         """Return a statement with its form; None for one that has to go at once."""
@@ -115,10 +117,18 @@ class Forms:
             known = self._bind(statement, given, dialect)
             if known is None:
                 return None
-            if len(self._bound) >= _MOST:
-                self._bound.clear()
-            self._bound[key] = known
+            if self._comes_again(statement):
+                self._bound[key] = known
         return known
+
+    def _comes_again(self, statement: Any) -> bool:
+        """Tell whether the same object was here before; one that a record has built may hold all of the record."""
+        before = self._met.get(id(statement))
+        if len(self._met) >= _MOST:
+            self._met.clear()
+            self._bound.clear()
+        self._met[id(statement)] = ref(statement)
+        return before is not None and before() is statement
 
     def forget(self) -> None:
         """Have all forms be compared with what SQLAlchemy sends once more."""
