@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tests.differential.ways import Kind
 
-__all__ = ["KINDS"]
+__all__ = ["KINDS", "PAGES", "UPSERT", "Base", "Page", "Site", "Visit"]
 
 
 class Base(DeclarativeBase):

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.differential import (
+    kinds_of_additions,
     kinds_of_commits,
     kinds_of_defaults,
     kinds_of_drivers,
@@ -18,6 +19,7 @@ from tests.differential.ways import WAYS, Kind, in_batch, plain_batch, plain_loo
 _KINDS = {
     kind.name: kind
     for module in (
+        kinds_of_additions,
         kinds_of_commits,
         kinds_of_defaults,
         kinds_of_listeners,

@@ -8,6 +8,7 @@ ones.
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -113,7 +114,7 @@ class NewRows:
         # A flush has its own order for new rows beside changes and deletions.
         is_mixed = deleted_in(session) or session.identity_map.check_modified()
         rows = None if is_mixed else self._rows_of(entry_id)
-        if rows is None:
+        if rows is None or self._would_go_before(rows, entry_id):
             self._take_up(session)
             return
         self._aside = []
@@ -121,11 +122,21 @@ class NewRows:
         if not pure:
             self._impure.add(entry_id)
 
+    def _would_go_before(self, rows: Sequence[Row], entry_id: str) -> bool:
+        """Tell whether rows would be written before those of the same record that an earlier flush has to write."""
+        earlier = {row.plan for row in takewhile(lambda row: row.entry_id == entry_id, reversed(self.rows))}
+        return any(child.refers_to(row.plan) for child in earlier for row in rows)
+
     def forget_aside(self) -> None:
         """Forget the objects that the current record has added."""
         for instance in self._aside:
             leave_session(instance)
         self._aside.clear()
+
+    def forget_rows(self, entry_id: str) -> None:
+        """Forget the rows that the current record has added."""
+        while self.rows and self.rows[-1].entry_id == entry_id:
+            self.rows.pop()
 
     @contextmanager
     def out_of_sight(self) -> Iterator[None]:

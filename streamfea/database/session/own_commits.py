@@ -69,6 +69,7 @@ class OwnCommits:
             self._leave()
         self.is_refused = False
         session._new_rows.forget_aside()
+        session._new_rows.forget_rows(session.entry.id)
         session._put_off.statements.leave_out([session.entry.id])
         session.expire_all()
 

@@ -77,7 +77,10 @@ class PutOff:
         if type(given) is not dict:
             return None
         bound = self._known.forms.bound(statement, given, self._session.bind.dialect)  # type: ignore[union-attr]  # an engine
-        if bound is None or bound.form.trust is Trust.NO or self._needs_objects(bound.form):
+        if bound is None or bound.form.trust is Trust.NO:
+            return None
+        self._keep_new()
+        if self._needs_objects(bound.form):
             return None
         if bound.form.trust is Trust.NOT_YET:
             self._watch(bound, given)
@@ -219,6 +222,12 @@ class PutOff:
         if self._known is None:
             return EVERYTHING
         return self._known.footprints.of(table, self._session._connected, adds_only=adds_only)
+
+    def _keep_new(self) -> None:
+        """Take the values of new objects, as the session would flush them before the statement."""
+        session: Any = self._session
+        if session.autoflush and session._new_rows.has_new and not session._new_rows.ordinary:
+            session._new_rows.keep(session, session.entry.id, pure=session._account.effect is Effect.NONE)
 
     def _needs_objects(self, form: Form) -> bool:
         """Whether the session would flush something first, or the ORM change an object afterwards."""

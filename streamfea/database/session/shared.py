@@ -163,6 +163,7 @@ class SharedTransaction(OwnTransaction):
         It does when the record sent no SQL.
         """
         self._new_rows.forget_aside()
+        self._new_rows.forget_rows(self.session.entry.id)
         self.session._put_off.statements.leave_out([self.session.entry.id])
         if self._account.effect is not Effect.NONE or not self._is_intact:
             return False
