@@ -109,7 +109,7 @@ def test_tables_fit_a_terminal(project: Project, client: Redis) -> None:
         assert max(map(len, lines)) <= _WIDTH, "\n".join(lines[:5])
 
 
-@pytest.mark.parametrize("command", ["status", "pending", "produce q"])
+@pytest.mark.parametrize("command", ["causes", "pending", "produce q"])
 def test_a_redis_that_is_down_is_one_line(project: Project, tmp_path: Path, database_url: str, command: str) -> None:
     down = Project(tmp_path, f"unix://{tmp_path}/nowhere.sock", database_url, "s")
     told = down.run(*command.split(), expect=1, stdin=b"{}\n")
