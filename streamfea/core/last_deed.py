@@ -12,9 +12,9 @@ _RETURNS = {"RETURN_VALUE", "RETURN_CONST"}
 _JUMPS = {"JUMP_FORWARD"}
 
 
-def is_last_deed(frame: FrameType | None, caller: str) -> bool:
-    """Tell whether the call that `frame` waits for is its last, and so on up to a function of the module `caller`."""
-    while frame is not None and frame.f_globals.get("__name__") != caller:
+def is_last_deed(frame: FrameType | None, package: str) -> bool:
+    """Tell whether the call that `frame` waits for is its last, and so on up to a function of the `package`."""
+    while frame is not None and not f"{frame.f_globals.get('__name__')}.".startswith(f"{package}."):
         if not _returns_after(frame.f_code, frame.f_lasti):
             return False
         frame = frame.f_back

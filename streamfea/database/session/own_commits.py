@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OwnCommits"]
 
 # Where the worker calls handlers from.
-_WORKER = "streamfea.worker.transaction"
+_WORKER = "streamfea.worker"
 
 
 class OwnCommits:
