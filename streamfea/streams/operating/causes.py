@@ -11,7 +11,7 @@ from streamfea.core.group_ref import GroupRef
 from streamfea.streams.connection.keys import dead_letters_key, errors_key
 from streamfea.streams.connection.scripts import Scripts
 from streamfea.streams.consuming.last_error import LastError
-from streamfea.streams.operating.dead_letters import find_dead_letters
+from streamfea.streams.operating.dead_letters import dead_letters_of_ids
 
 __all__ = ["Cause", "count_causes", "entries_of_cause"]
 
@@ -19,6 +19,7 @@ _FIRST_PAGE, _LARGEST_PAGE = 50, 1_000
 # A call that takes longer has the next one look at fewer letters: the server does nothing else meanwhile.
 _CALL_SECONDS = 0.02
 _SCANNED_AT_ONCE = 500
+_FIELD = "streamfea-cause"
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ def _count_dead(client: Redis, ref: GroupRef, since_ms: int, found: _Found) -> I
     start, last, size = str(since_ms), newest[0][0], _FIRST_PAGE
     while True:
         began = time.monotonic()
-        number, end, *causes = scripts.run("count_causes", keys, [start, last, size])
+        _, _, number, _, end, *causes = scripts.run("count_dead", keys, [start, last, size, _FIELD])
         seconds = time.monotonic() - began
         for cause, count, first_id, last_id in causes:
             first_ms, last_ms = (int(letter_id.partition(b"-")[0]) for letter_id in (first_id, last_id))
@@ -107,7 +108,7 @@ def _count_dead(client: Redis, ref: GroupRef, since_ms: int, found: _Found) -> I
 
 def _describe(client: Redis, ref: GroupRef, found: _Found) -> None:
     """Give each cause the error of its first dead letter."""
-    samples = find_dead_letters(client, ref, [cause.sample_id for cause in found.values()])
+    samples = dead_letters_of_ids(client, ref, [cause.sample_id for cause in found.values()])
     for cause in found.values():
         for letter in samples[cause.sample_id]:
             cause.error_type, cause.error, cause.where = letter.error_type, letter.error, letter.where

@@ -23,6 +23,7 @@ __all__ = [
     "count_dead_letters",
     "dead_letter_pages",
     "dead_letters",
+    "dead_letters_of_ids",
     "find_dead_letters",
     "provenance",
     "purge",
@@ -157,6 +158,17 @@ def find_dead_letters(client: Redis, ref: GroupRef, ids: Sequence[str]) -> dict[
 
     Looks through all dead letters if it has to.
     """
+    found = dead_letters_of_ids(client, ref, ids)
+    others = {wanted_id for wanted_id, letters in found.items() if not letters}
+    if others:
+        for letter in dead_letters(client, ref):
+            if letter.entry_id in others:
+                found[letter.entry_id].append(letter)
+    return found
+
+
+def dead_letters_of_ids(client: Redis, ref: GroupRef, ids: Sequence[str]) -> dict[str, list[DeadLetter]]:
+    """Return, for each id, the dead letter that has it, if there is one."""
     key = dead_letters_key(ref)
     found: dict[str, list[DeadLetter]] = {}
     for start in range(0, len(ids), _PAGE):
@@ -166,11 +178,6 @@ def find_dead_letters(client: Redis, ref: GroupRef, ids: Sequence[str]) -> dict[
                 pipeline.xrange(key, wanted_id, wanted_id)
             for wanted_id, replies in zip(part, pipeline.execute(), strict=True):
                 found[wanted_id] = [_dead_letter(letter_id, fields) for letter_id, fields in replies]
-    others = {wanted_id for wanted_id, letters in found.items() if not letters}
-    if others:
-        for letter in dead_letters(client, ref):
-            if letter.entry_id in others:
-                found[letter.entry_id].append(letter)
     return found
 
 

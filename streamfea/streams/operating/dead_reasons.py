@@ -48,10 +48,10 @@ class DeadReasons:
         self._start, self._size = _BEGINNING, 1
 
     def _is_whole_after_a_page(self) -> bool:
-        asked = [self._start, self._size, _FIELD]
-        commands, there, read, size, last, *pairs = self._scripts.run("count_reasons", [self._key], asked)
+        asked = [self._start, "+", self._size, _FIELD]
+        commands, there, read, size, last, *found = self._scripts.run("count_dead", [self._key], asked)
         self.commands += commands
-        for reason, number in zip(pairs[::2], pairs[1::2], strict=True):
+        for reason, number, *_ in found:
             self._counting[_name_of(reason)] += number
         if read:
             self._start = f"({last.decode()}"
