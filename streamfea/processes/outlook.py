@@ -56,10 +56,14 @@ class Outlook:
 
     def keep_up(self) -> None:
         """Start the process that serves the figures if none runs, and tell systemd how the workers are."""
-        if self._figures is None:
-            return
         if self._listener is not None and not (self._server is not None and self._server.is_alive()):
             self._serve()
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell systemd how the workers are."""
+        if self._figures is None:
+            return
         running = [(monitor.running() or ("", 0.0))[1] for monitor in self._monitors]
         self._systemd.tell(waits(self._figures), illnesses(self._figures, running))
 
@@ -82,7 +86,10 @@ class Outlook:
 
 @contextmanager
 def shown(settings: Settings, queue: Queue, monitor: RunMonitor) -> Iterator[Sequence[Observer]]:
-    """Show the figures of a worker that runs in this process; the observers that it is to tell."""
+    """Show the figures of a worker that runs in this process; yield the observers that it is to tell.
+
+    The process that serves them is not replaced: a worker has connections and threads that a fork would copy.
+    """
     liveness = os.pipe()
     outlook = Outlook(settings, [(queue, monitor)], liveness)
     [row] = outlook.rows
@@ -90,7 +97,7 @@ def shown(settings: Settings, queue: Queue, monitor: RunMonitor) -> Iterator[Seq
         row.starts(os.getpid())
     outlook.keep_up()
     try:
-        yield () if row is None else (row.observer(), lambda _: outlook.keep_up())
+        yield () if row is None else (row.observer(), lambda _: outlook.tell())
     finally:
         for descriptor in liveness:
             os.close(descriptor)

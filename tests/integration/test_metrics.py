@@ -1,6 +1,7 @@
 """Figures and health of a running `consume`, over HTTP and for systemd."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -151,6 +152,23 @@ def test_an_outage_fails_readiness_and_a_busy_handler_neither(
         ensure_valkey(own_valkey)
         wait_until(lambda: verdict(port, "/readyz") == (200, []), "it is ready again")
         assert scraped(port)["streamfea_outage_seconds_total", "q", "redis"] > 0
+        assert consumer.terminate() == 0
+
+
+_IMPATIENT = "import streamfea.observe.health as health; health._STILL_AT_MOST_SECONDS = 1.0"
+
+
+def test_a_worker_that_stands_still_is_said_to_be_ill(project: Project, port: int) -> None:
+    project.run("initdb")
+    with project.consuming(prelude=_IMPATIENT) as consumer:
+        wait_until(lambda: verdict(port, "/readyz") == (200, []), "the worker is ready")
+        [worker] = [one for one in consumer.workers() if one.pid != _server(consumer)]
+        worker.send_signal(signal.SIGSTOP)
+        wait_until(lambda: verdict(port, "/healthz")[0] == 503, "it is noticed")
+        [problem] = verdict(port, "/healthz")[1]
+        assert re.fullmatch(r"queue q: a worker has not moved for \d+ s; `streamfea status q` says why", problem)
+        worker.send_signal(signal.SIGCONT)
+        wait_until(lambda: verdict(port, "/healthz") == (200, []), "it is well again")
         assert consumer.terminate() == 0
 
 
