@@ -18,7 +18,7 @@ _SECRET = re.compile(
 _LATER_KEYS = {"shards"}
 _LATER_SECTIONS = {"history", "dashboard"}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "embedded:")
-_LATER_REDIS_SCHEMES = ("redis+sentinel://", "redis+cluster://")
+_LATER_REDIS_SCHEMES = tuple(f"{scheme}+{way}://" for scheme in ("redis", "rediss") for way in ("sentinel", "cluster"))
 _HANDLER = 'handler = "module"'
 _EXAMPLES = {
     "redis": '[redis] with url = "redis://localhost:6379/0"',

@@ -124,7 +124,10 @@ def test_what_comes_later_is_refused_not_ignored(file: Path, line: str, where: s
     assert f"{where}: not supported by this version yet; remove it" in mistakes(file, servers + line)
 
 
-@pytest.mark.parametrize("url", ["redis+sentinel://a:1,b:2/name/0", "redis+cluster://a:1"])
+@pytest.mark.parametrize(
+    "url",
+    ["redis+sentinel://a:1,b:2/name/0", "redis+cluster://a:1", "rediss+sentinel://a:1/name", "rediss+cluster://a:1"],
+)
 def test_sentinel_and_cluster_are_said_to_come_later(file: Path, url: str) -> None:
     assert "not supported by this version yet" in mistakes(file, _GOOD.replace("redis://user:geheim@localhost/0", url))
 
